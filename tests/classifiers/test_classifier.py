@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 import torch
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
+from genrobust.classifiers import open_initial
 from genrobust.core import ZERO_SHOT, Subset, UserError
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
@@ -38,6 +42,25 @@ RECIPE = {
 @pytest.fixture
 def study(clip_folder: Path, tmp_path: Path) -> Callable[..., Study]:
     return lambda **change: Study(parse_recipe({**RECIPE, "zero_shot": {"clip": str(clip_folder)}, **change}), tmp_path)
+
+
+def test_it_sees_what_an_arm_that_starts_from_it_sees(
+    study: Callable[..., Study], clip_folder: Path, tmp_path: Path
+) -> None:
+    """And another CLIP at its place makes another report."""
+    clip = shutil.copytree(clip_folder, tmp_path / "clip")
+
+    def seen() -> tuple[set[str], Path]:
+        made = study(zero_shot={"clip": str(clip)})
+        (zero_shot,) = made.graph.zero_shot()._clip.values()
+        arm = open_initial(f"clip:{clip}", ["cup"], lambda: [["a cup"]]).opened
+        told = (re.findall(r"resized \((\w+),", opened.preparation) for opened in (zero_shot, arm))
+        return {word for words in told for word in words}, made.report_folder
+
+    interpolation, report = seen()
+    path = clip / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "resample": 2}))
+    assert (interpolation, seen()[0]) == ({"bicubic"}, {"bilinear"}) and seen()[1] != report
 
 
 @torch.inference_mode()

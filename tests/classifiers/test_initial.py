@@ -83,7 +83,7 @@ def test_a_checkpoint_and_a_clip_go_the_same_way(checkpoint, few_classes, clip_f
     assert all(torch.equal(v, loaded.state_dict()[k]) for k, v in again.state_dict().items())
     first, config = initial(checkpoint, ids)
     assert first.settings(config).model_kwargs == info.model_kwargs
-    assert first.identity == weights_hash(checkpoint)
+    assert first.opened.weights_hash == weights_hash(checkpoint)
     zero_shot = network(f"clip:{clip_folder}", ids)
     assert zero_shot.network.head.classes.out_features == len(ids)
     bare = network(clip_folder, ids)
@@ -92,7 +92,15 @@ def test_a_checkpoint_and_a_clip_go_the_same_way(checkpoint, few_classes, clip_f
 
 def test_texts_are_part_of_the_identity(clip_folder):
     one, other = initial(clip_folder)[0], initial(clip_folder, ("cup", "tree"))[0]
-    assert one.identity != other.identity
+    assert one.identity(space("vit-2", "vit-0")) != other.identity(space("cup", "tree"))
+
+
+def test_so_is_which_class_is_which_row(timm_folders):
+    """Classes that the network knows by their shown names alone, which a recipe gives them later."""
+    first, _ = initial(timm_folders["vit"])
+    named = [LabelSpace(tuple(ClassLabel(f"c{n}", name, name) for n, name in enumerate(names))) for names in
+             (("x", "y"), ("vit-2", "vit-0"), ("vit-0", "vit-2"))]  # fmt: skip
+    assert len({first.identity(labels) for labels in named}) == 3
 
 
 def test_images_are_resized_as_the_network_wants_it(timm_folders, icons):
@@ -117,8 +125,8 @@ def test_a_pretrained_network_is_not_blurred_for_those_from_scratch(timm_folders
 def test_a_classifier_of_a_study_is_known_before_it_is_trained(tmp_path):
     blueprint = Blueprint("test_vit", VIT, 32, "bicubic")
     config = TrainConfig(init="arm:wild", image_size=32)
-    first = Initial(open_run(config.init, tmp_path / "0123abc", ("cup",), blueprint))
-    assert first.identity == "0123abc"
+    first = Initial(open_run(config.init, tmp_path / "0123abc", ("cup", "tree"), blueprint))
+    assert first.identity(space("cup", "bell")) == "0123abc" != first.identity(space("cup", "tree"))
     with pytest.raises(UserError, match="train it first"):
         first.make(space("cup", "tree"), first.settings(config))
 

@@ -5,15 +5,16 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from stored_files import png, table, tar, write_parquet
 
 from genrobust.core import Subset, UserError
-from genrobust.data import load_data
-from genrobust.data.grouping import with_groups
+from genrobust.data import FolderClasses, MemoryImages, load_data, open_images, open_stored
+from genrobust.data.grouping import names_apart, with_groups
 from genrobust.data.readers import pictograms
-from genrobust.recipe import DataConfig, GroupRule
+from genrobust.recipe import DataConfig, GroupRule, ImageRule
 
 PREFIX = "([^/_]+)_[^/]*$"
 BELOW = "^[^/]+/([^/]+)/"
@@ -261,6 +262,23 @@ def test_a_key_of_the_json_in_tars_or_their_names_are_the_groups(tars):
     assert of_shifted(tars(facts)) == one | two
     found = of_shifted(tars(facts, {"shifted": {"pattern": "^(s-[0-9]/.)"}}))
     assert found["s-0/a_0"] == found["s-0/a_2"] == "s-0/a" and found["s-1/b_1"] == "s-1/b"
+
+
+def test_a_tar_without_the_key_leaves_the_others_theirs(tars, tmp_path):
+    """A rule that keeps images apart was dropped for a whole set if one of its tars had no such key."""
+    labels = tars([{"site": "ann"}, {"site": "bob"}, {"site": 3}]).labels
+    members = [("a_9.png", png(9)), ("a_9.cls", CLASSES[0].encode())]
+    (tmp_path / "s-2.tar").write_bytes(tar(*members))
+    images = open_images("shifted", open_stored(tmp_path / "s-*.tar"), FolderClasses.from_labels(labels))
+    found = dict(zip(images.keys, names_apart(images, ImageRule(column="site")), strict=True))
+    assert found["s-0/a_0"] == "ann" and found["s-1/b_1"] == "bob" and found["s-2/a_9"] is None
+    assert names_apart(images, ImageRule(column="place")) == [None] * len(images)
+
+
+def test_an_empty_name_is_none():
+    files = ["x_.png", "y_.png", "z_1.png"]
+    images = MemoryImages("train", [np.zeros((4, 4, 3), np.uint8)] * 3, [0] * 3, files)
+    assert names_apart(images, ImageRule(pattern=r"_(\w*)\.png")) == [None, None, "1"]
 
 
 @pytest.mark.parametrize(

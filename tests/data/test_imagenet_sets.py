@@ -63,6 +63,22 @@ def test_known_effective_robustness(name: str, clean: float, shifted: float, er:
     assert float(effective_robustness(line, clean, shifted)) == pytest.approx(er, abs=0.006)
 
 
+@pytest.mark.parametrize(
+    ("path", "like"),
+    [
+        ("imagenetv2-top-images/val", "top-images"),
+        ("imagenetv2-top-images/*.tar", "top-images"),
+        ("hf:/owner/imagenetv2-top@main/data/*.parquet", "top-images"),
+        ("imagenet-v2/Threshold0.7", "threshold-0.7"),
+        ("desktop-v2", "matched-frequency"),
+        ("top-models/imagenet-v2", "matched-frequency"),
+        ("imagenetv2-top/imagenetv2-matched-frequency", "matched-frequency"),
+    ],
+)
+def test_the_line_of_v2_is_that_of_the_version_in_the_path(path: str, like: str) -> None:
+    assert line_of(f"imagenet-v2 /data/{path}") == line_of(f"{V2}{like}-format-val")
+
+
 @pytest.mark.parametrize(("name", "keys"), [("objectnet", {"map": "paper"}), ("imagenet-a", {}), ("folders", {})])
 def test_some_shifts_have_no_line(name: str, keys: dict[str, str]) -> None:
     assert line_of(name, **keys) is None

@@ -116,6 +116,16 @@ def test_what_is_held_back_of_parquet_is_no_run_of_its_rows(tmp_path: Path) -> N
     assert data.train.keys == sorted(data.train.keys), "which is read in order"
 
 
+def test_a_class_that_is_not_unpacked_is_named(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        write_tar(tmp_path / name / "1.png", png(1))
+    write_tar(tmp_path / "dog.tar", labeled_tar([1]))  # what it was unpacked from
+    assert open_stored(tmp_path).groups == ("cat", "dog")
+    write_tar(tmp_path / "eel.tar.gz", b"")
+    with pytest.raises(UserError, match=r"eel\.tar\.gz lies beside the folders of classes"):
+        open_stored(tmp_path)
+
+
 def test_splits_side_by_side_are_refused(tmp_path: Path) -> None:
     for name in ("train-00000-of-00001", "validation-00000-of-00001"):
         write_parquet(tmp_path / f"{name}.parquet", table(names=NAMES))
@@ -164,6 +174,12 @@ def unlabeled_folder(folder: Path) -> None:
     (folder / "notes.txt").write_text("no image")
 
 
+def beside(folder: Path, name: str) -> None:
+    """A tar, and images in a file of another kind."""
+    write_tar(folder / "a.tar", labeled_tar([0]))
+    write_tar(folder / name, png(1))
+
+
 def unlabeled_tars(folder: Path) -> None:
     """As img2dataset writes them: captions and facts beside the images, and a table beside each tar."""
     for number, files in enumerate(([0, 1], [2])):
@@ -203,6 +219,9 @@ def test_images_to_search_are_read_without_labels(write: Callable[[Path], object
             "several splits",
         ),
         (lambda folder: write_tar(folder / "a.zip", b"PK"), "pool/a.zip", "unpack this one"),
+        (lambda folder: beside(folder, "b.tar.gz"), "pool", r"a\.tar and in b\.tar\.gz, .*pool/\*\.tar"),
+        (lambda folder: beside(folder, "b.png"), "pool", r"a\.tar and in b\.png, .*remove the others"),
+        (lambda folder: beside(folder, "b.TAR"), "pool/*", r"a\.tar and in b\.TAR"),
     ],
 )
 def test_a_place_without_images_to_search_is_named(

@@ -186,6 +186,19 @@ def test_nothing_is_learned_from_what_chooses(
     assert copies <= {*of(plain.extra["web"])} and not copies & {*of(chooses.extra["web"])}
 
 
+def test_what_is_scored_shares_no_group_with_what_is_learned(folders: Folders, tmp_path: Path) -> None:
+    """Of a shifted set that is divided, the validation half may be scored, too."""
+    for name, first in (("train", 0), ("solid", 4)):
+        for number, path in enumerate(sorted(folders[name].rglob("*.png"))):
+            path.rename(path.with_name(f"{path.parent.name}{first + number % 6} {name}.png"))
+    section = {"shifted_val": "solid", "groups_apart": {"pattern": r"/(\w+\d) "}}
+    data = Context(
+        recipe_of(folders, data=section, evaluate={"tests": ["test", "solid", "solid-val"]}), tmp_path / "runs"
+    ).data
+    patients = [{name.split(" ")[0] for name in of(images)} for images in (data.train, data.tests["solid-val"])]
+    assert patients[1] and not patients[0] & patients[1]
+
+
 def test_a_set_of_copies_alone_and_a_class_of_copies_alone_are_mistakes(folders: Folders, tmp_path: Path) -> None:
     name = next(iter(CLASSES))
     for image in (folders["train"] / name).iterdir():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from genrobust.classifiers.class_names import columns_of
 from genrobust.classifiers.classifier import Blueprint, OpenClassifier
 from genrobust.classifiers.preprocess import BICUBIC
-from genrobust.core import LabelSpace, UserError, find_clip, one_line
+from genrobust.core import LabelSpace, UserError, digest, find_clip, one_line
 from genrobust.recipe import TrainConfig
 
 if TYPE_CHECKING:  # torch takes seconds, and what a network is made with is known without it
@@ -34,10 +34,10 @@ class Initial:
         assert self.opened.blueprint is not None  # `open_initial`
         return self.opened.blueprint
 
-    @property
-    def identity(self) -> str:
-        """A hash of its weights, and of all else that the last layer depends on."""
-        return self.opened.weights_hash
+    def identity(self, labels: LabelSpace) -> str:
+        """Return a hash of its weights, and of the rows of its last layer that are those of `labels`."""
+        unknown, rows = self._head_rows(labels)
+        return self.opened.weights_hash if unknown else digest([self.opened.weights_hash, rows], 64)
 
     def settings(self, config: TrainConfig) -> TrainConfig:
         """Return `config` for this network, whose architecture and its arguments take the place of those there.
@@ -92,10 +92,15 @@ class Initial:
         source = self.opened.load(torch.device("cpu"))
         torch.random.set_rng_state(rng_state)  # what loading draws changes no step
         state, weights = model.state_dict(), source.state_dict()
-        prefix, rows = f"network.{head_name(model.network)}.", self._head_rows(labels)
+        prefix, (unknown, rows) = f"network.{head_name(model.network)}.", self._head_rows(labels)
+        if 0 < len(unknown) < len(labels):
+            log.warning(
+                f"train.init: {self.opened.name} gets a new last layer: it does not know {len(unknown)} of the "
+                f"{len(labels)} classes, such as {unknown[0]}"
+            )
         for name in [name for name in state if name.startswith(prefix)]:
             pretrained = weights.get(name)
-            if rows is None:
+            if unknown:
                 weights[name] = state[name]
             elif pretrained is not None and len(pretrained) == len(self.opened.classes):
                 weights[name] = pretrained[rows]
@@ -108,18 +113,11 @@ class Initial:
             ) from error
         return model
 
-    def _head_rows(self, labels: LabelSpace) -> list[int] | None:
-        """The rows of the last layer that are those of `labels`; None where it is to be a new one."""
+    def _head_rows(self, labels: LabelSpace) -> tuple[list[str], list[int]]:
+        """The classes of `labels` that it does not know, for whose sake the last layer is new; else its rows."""
         columns = columns_of(self.opened.classes, labels)
         unknown = [label.name for label, column in zip(labels.classes, columns, strict=True) if column is None]
-        if not unknown:
-            return self.opened.columns(labels)
-        if len(unknown) < len(labels):
-            log.warning(
-                f"train.init: {self.opened.name} gets a new last layer: it does not know {len(unknown)} of the "
-                f"{len(labels)} classes, such as {unknown[0]}"
-            )
-        return None
+        return unknown, [] if unknown else self.opened.columns(labels)
 
 
 def open_initial(spec: str, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]) -> Initial:

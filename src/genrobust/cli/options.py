@@ -23,11 +23,7 @@ def argument(name: str, help: str, **settings: Any) -> Any:
 
 
 CLASSIFIER = "RECIPE:ARM, a checkpoint or timm folder, a timm name, hf-hub:NAME, ARCHITECTURE@FILE, or an .onnx file"
-MODELS = option(
-    "--models [NAME=]MODEL",
-    "A recipe, RECIPE:ARM, a checkpoint, a timm name or folder, hf-hub:NAME, "
-    "ARCHITECTURE@FILE, or an .onnx file; repeatable.",
-)
+MODELS = option("--models [NAME=]MODEL", f"A recipe, {CLASSIFIER}; repeatable.")
 
 RecipeName = Annotated[str, argument("RECIPE", "The name of an installed recipe, or a .yaml file.")]
 Sets = Annotated[
@@ -37,10 +33,7 @@ Sets = Annotated[
 Out = Annotated[str, option("--out --runs DIR|URL", "The folder of studies, or a URL such as s3://bucket/runs.")]
 Runs = Annotated[str, option("--runs DIR|URL", "The folder of studies, where recipes find what they made.")]
 Run = Annotated[bool, option("--run", "Make what is missing of a recipe first, such as its classifier.")]
-DatasetSpec = Annotated[
-    str,
-    argument("DATASET", "RECIPE:DATASET, or the folder of a generated dataset."),
-]
+DatasetSpec = Annotated[str, argument("DATASET", "RECIPE:DATASET, a generated dataset, or image folders.")]
 Quick = Annotated[bool, option("--quick", "Use the recipe's short version, as a first test.")]
 Device = Annotated[str | None, option("--device NAME", "cuda, mps, cpu or auto.")]
 DatasetName = Annotated[

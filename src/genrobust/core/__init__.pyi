@@ -28,6 +28,7 @@ from .errors import (
     DiskFull as DiskFull,
     GenrobustError as GenrobustError,
     NewerVersion as NewerVersion,
+    NoColumn as NoColumn,
     OutOfMemory as OutOfMemory,
     UserError as UserError,
     is_out_of_memory as is_out_of_memory,
@@ -88,6 +89,7 @@ from .keys import (
     hash_folder as hash_folder,
     hash_once as hash_once,
     hashed_seed as hashed_seed,
+    key_hash as key_hash,
     slug as slug,
 )
 from .machine import cores as cores, free_memory as free_memory
@@ -99,7 +101,7 @@ from .made_by import (
 )
 from .masking import mask_secrets as mask_secrets
 from .named_files import OutputFile as OutputFile, expand_home as expand_home
-from .names import bare_name as bare_name, near_names as near_names, perhaps as perhaps
+from .names import bare_name as bare_name, count as count, near_names as near_names, perhaps as perhaps
 from .page_files import (
     PAGES as PAGES,
     REWRITE as REWRITE,

@@ -20,6 +20,10 @@ class UserError(GenrobustError):
     exit_code = 2
 
 
+class NoColumn(UserError):
+    """A set of images has no column of the name that is asked for."""
+
+
 class Busy(UserError):
     """Another process holds what this one needs."""
 

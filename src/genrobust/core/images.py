@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +13,8 @@ from typing import Any, overload
 import numpy as np
 from PIL import Image
 
-from genrobust.core.errors import UserError
-from genrobust.core.keys import digest
+from genrobust.core.errors import NoColumn, UserError
+from genrobust.core.keys import digest, key_hash
 from genrobust.core.registry import VIEWS
 
 # Of [0, 1]: an image whose mean is lower is black, one whose channels all vary less (SD) is of one flat color. It is
@@ -147,9 +146,10 @@ class ImageSet(ABC):
         """Return for each image the value that its table has under this name, None for none.
 
         Raises:
-            UserError: There is no table, or no such column.
+            NoColumn: There is no table, or no such column.
+            UserError: It cannot be read.
         """
-        raise UserError(f"{self.name} has no columns: use a pattern")
+        raise NoColumn(f"{self.name} has no columns: use a pattern")
 
     @overload
     def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
@@ -261,7 +261,7 @@ def fair_in_kinds(images: ImageSet) -> np.ndarray:
     """
     if not images.as_stored:
         return np.arange(len(images))
-    hashes = [hashlib.sha256(key.encode()).digest() for key in images.keys]
+    hashes = [key_hash(key) for key in images.keys]
     return np.array(sorted(range(len(images)), key=hashes.__getitem__), dtype=np.int64)
 
 

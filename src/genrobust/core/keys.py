@@ -92,6 +92,11 @@ def _hash_unchanged(path: Path, stamp: tuple[int, ...]) -> str:
     return hash_file(path)
 
 
+def key_hash(key: str) -> bytes:
+    """SHA-256 of the key of an image: an order by it is fair, whatever the keys say."""
+    return hashlib.sha256(key.encode()).digest()
+
+
 def hash_folder(folder: Path, patterns: Sequence[str] = ("**/*.safetensors", "**/*.json", "**/*.txt")) -> str:
     """SHA-256, in hex, of the weights, configurations and tokenizer in a model's folder.
 

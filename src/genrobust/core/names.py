@@ -1,4 +1,4 @@
-"""Names as people write them: what two spellings of one have in common, and which known names are near a wrong one."""
+"""Words for messages: what two spellings of a name have in common, known names near a wrong one, and plurals."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from collections.abc import Iterable, Sequence
 def bare_name(text: str) -> str:
     """`text` without what two spellings of one name may differ in: case, Unicode form, spaces, hyphens, underscores."""
     return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", text)).casefold()
+
+
+def count(number: int, noun: str) -> str:
+    """Write how many: "1 seed", "3 classes", "1,300 images"."""
+    plural = f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else re.sub(r"(?<![aeiou])y$", "ie", noun) + "s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:

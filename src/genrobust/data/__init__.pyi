@@ -13,7 +13,6 @@ from .baselines import (
     listing as listing,
     read_accuracy as read_accuracy,
     read_baselines as read_baselines,
-    row_count as row_count,
     suggestion as suggestion,
 )
 from .class_subset import relabeled as relabeled

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import BaselineModel, UserError, is_missing, near_names, read_csv, some_of
+from genrobust.core import BaselineModel, UserError, count, is_missing, near_names, read_csv, some_of
 from genrobust.robustness import copies
 
 ACCURACIES = ("clean", "shifted")
@@ -54,7 +54,7 @@ def read_baselines(path: Path, key: str, shifts: Sequence[str]) -> tuple[list[Ba
     models, sets = (list(dict.fromkeys(names)) for names in zip(*scored, strict=True))
     of_models = np.array([[accuracies.get((model, test_set), (-1, -1)) for test_set in sets] for model in models])
     copied = [models[i] for i in np.flatnonzero(copies(of_models.reshape(len(models), -1)))]
-    notes = [f"{path}: {row_count(int((~complete).sum()))} skipped: no accuracy"] if not complete.all() else []
+    notes = [f"{path}: {count(int((~complete).sum()), 'row')} skipped: no accuracy"] if not complete.all() else []
     if copied:
         notes.append(f"{path}: {listing(copied, 'model')} left out: all accuracies are those of another one")
     for shift in shifts:
@@ -110,9 +110,4 @@ def suggestion(name: str, known: Sequence[str], noun: str = "columns") -> str:
 
 def listing(names: Sequence[str], noun: str) -> str:
     """How many `names` and the first few: "7 models (a, b, c and 4 more)". `noun` is in the singular."""
-    return f"{len(names):,} {noun}{'' if len(names) == 1 else 's'} ({some_of(names, 3)})"
-
-
-def row_count(count: int) -> str:
-    """Count rows in words."""
-    return f"{count:,} row{'' if count == 1 else 's'}"
+    return f"{count(len(names), noun)} ({some_of(names, 3)})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import stat
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from genrobust.core import ImageSet, UserError, bare_name, digest, progress_bar, reading, some_of
+from genrobust.core import ImageSet, NoColumn, UserError, bare_name, digest, key_hash, progress_bar, reading, some_of
 from genrobust.data.reading import FORMATS, read_image, walk_images
 
 log = logging.getLogger(__name__)
@@ -84,7 +83,7 @@ class ListedImages(ImageSet):
         if not chosen:
             raise UserError(f"{listing.path} holds no image of a known class; what is read: {', '.join(FORMATS)}")
         if by_name or not listing.in_order:
-            chosen.sort(key=lambda i: listing.keys[i] if by_name else _key_hash(_require_utf8(listing.keys[i])))
+            chosen.sort(key=lambda i: listing.keys[i] if by_name else key_hash(_require_utf8(listing.keys[i])))
         self._chosen, self.as_stored = chosen, listing.in_order and not by_name
         self.keys = [_require_utf8(listing.keys[i]) for i in chosen]
         rights = [tuple(labels[listing.groups[i]]) for i in chosen]
@@ -175,7 +174,16 @@ def list_packed(
         return file.encoded(place)
 
     def column(name: str) -> list[Any]:
-        return [value for file in opened for value in file.column(name)]
+        values, lacking = list[Any](), list[NoColumn]()
+        for file in opened:
+            try:
+                values += file.column(name)
+            except NoColumn as error:
+                lacking.append(error)
+                values += [None] * len(file.names)
+        if lacking and len(lacking) == len(opened):
+            raise lacking[0]
+        return values
 
     return Listing(source, keys, groups, stamps, encoded, in_order, column, opened[0].label_names)
 
@@ -269,7 +277,3 @@ def _require_utf8(key: str) -> str:
     except UnicodeEncodeError:
         raise UserError(f"the file name {key!a} is no valid UTF-8: rename the file") from None
     return key
-
-
-def _key_hash(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()

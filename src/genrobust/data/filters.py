@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 
 from genrobust.core import (
-    Artifact,
     GenrobustError,
     ImageSet,
     Manifest,
@@ -138,8 +137,6 @@ def read_filter(folder: Path) -> FilterResult:
         UserError: There is no such filter.
         GenrobustError: The filter is damaged.
     """
-    if not Artifact(folder).is_finished:
-        raise UserError(f"no filter at {folder}")
     with reading_list(folder / _FILE) as (table, facts):
         rejected = dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
         return FilterResult(

@@ -9,7 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from genrobust.core import ImageSet, StudyData, Subset, UserError, digest, is_missing, plain_number, with_attributes
+from genrobust.core import (
+    ImageSet,
+    NoColumn,
+    StudyData,
+    Subset,
+    UserError,
+    digest,
+    is_missing,
+    plain_number,
+    with_attributes,
+)
 from genrobust.recipe import GroupRule, ImageRule
 
 log = logging.getLogger(__name__)
@@ -129,7 +139,7 @@ def names_apart(images: ImageSet, rule: ImageRule) -> Sequence[str | None]:
     """Return the name of each image by the `rule` of APART; none where the set has no such column."""
     try:
         return names_by(APART, images.name, images, rule)[1]
-    except UserError:
+    except NoColumn:
         return [None] * len(images)
 
 
@@ -143,14 +153,14 @@ def names_by(key: str, name: str, images: ImageSet, rule: ImageRule) -> tuple[st
 def _names_by_pattern(images: ImageSet, pattern: str) -> list[str | None]:
     regex = re.compile(pattern)
     which = "group" if "group" in regex.groupindex else 1
-    return [match[which] if (match := regex.search(image)) else None for image in images.keys]
+    return [(match[which] or None) if (match := regex.search(image)) else None for image in images.keys]
 
 
 def _names_by_column(key: str, name: str, images: ImageSet, column: str) -> list[str | None]:
     try:
         values = images.column(column)
     except UserError as error:
-        raise UserError(f"{key}: {name!r}: {error}") from None
+        raise type(error)(f"{key}: {name!r}: {error}") from None
     return [_as_name(value) for value in values]
 
 

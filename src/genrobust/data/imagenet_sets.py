@@ -97,7 +97,6 @@ class ImageNetReader(Reader):
     """Reads a published set of images with classes of ImageNet's."""
 
     official: ClassVar[OfficialSet]
-    baseline: ClassVar[Line | None] = None  # of standard models, where one is published
 
     def open(self, name: str, classes: FolderClasses, same_class: Mapping[str, str]) -> Mapping[str, ImageSet]:
         """Open the set at `path`.
@@ -108,9 +107,6 @@ class ImageNetReader(Reader):
         """
         self.require_imagenet(name, classes)
         return {name: self.official.read(name, open_stored(self.path), classes, same_class)}
-
-    def line(self) -> Line | None:
-        return self.baseline
 
     def require_imagenet(self, name: str, classes: FolderClasses) -> None:
         """Raise UserError where a study's classes are not ImageNet's."""

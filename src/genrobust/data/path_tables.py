@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from genrobust.core import UserError, progress_bar, read_csv
+from genrobust.core import NoColumn, UserError, progress_bar, read_csv
 from genrobust.data.file_list import WORKERS, ImageFile, Listing, list_images, some_names, stamp
 from genrobust.data.reading import FORMATS, UNREAD
 
@@ -48,7 +48,7 @@ def list_csv(table: Path, labeled: bool = True) -> Listing:
     def column(name: str) -> list[str]:
         columns, rows = _read(table)  # read again: a table of a million rows is not kept
         if name not in columns:
-            raise UserError(f"{table} has no column {name!r}: it has {some_names(columns)}; name one of these")
+            raise NoColumn(f"{table} has no column {name!r}: it has {some_names(columns)}; name one of these")
         return [row[columns.index(name)] for _, row in rows]
 
     return list_images(table.parent, _files(table, lines, groups), table, column)

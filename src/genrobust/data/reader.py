@@ -48,6 +48,8 @@ class Reader(ShiftConfig, ABC):
 
     derived: ClassVar[bool] = False  # whether its images are made from test images of the study: corrupted ones are
 
+    baseline: ClassVar[Line | None] = None  # of standard models, where one is published
+
     path: Place
 
     @abstractmethod
@@ -64,7 +66,7 @@ class Reader(ShiftConfig, ABC):
 
     def line(self) -> Line | None:
         """Return the baseline line that is published for such a set; None where there is none."""
-        return None
+        return self.baseline
 
 
 class DerivedSets(ShiftConfig, ABC):
@@ -127,7 +129,8 @@ def load_data(config: DataConfig) -> StudyData:
             _add(tests, sets, OWN_SETS)
             derived += sets if _as_reader(shift).derived else ()
     extra = {
-        name: read_shift(name, _folders(path), classes, config.same_class)[name] for name, path in config.extra.items()
+        name: read_shift(name, ShiftConfig.model_validate({"path": path}), classes, config.same_class)[name]
+        for name, path in config.extra.items()
     }
     data = replace(data, tests=tests, extra=extra, derived=tuple(derived))
     if config.generated is not None:
@@ -195,10 +198,6 @@ def published_line(name: str, shift: ShiftConfig) -> Line | None:
     """Return the baseline line that is published for the shift called `name`; None where there is none."""
     line = None if isinstance(shift, DerivedSets) else _as_reader(shift).line()
     return None if line is None else replace(line, test_set=name)
-
-
-def _folders(path: Path) -> Reader:
-    return _as_reader(ShiftConfig.model_validate({"path": path}))
 
 
 def _as_reader(shift: ShiftConfig) -> Reader:

@@ -27,8 +27,13 @@ FORMATS = {  # what is read, by extension; formats that run a program (EPS) or h
     ".tiff": "TIFF",
     ".ppm": "PPM",
     ".pgm": "PPM",
+    ".pbm": "PPM",
+    ".pnm": "PPM",
 }
-UNREAD = {".avif", ".heic", ".heif", ".jp2", ".jxl", ".jxr", ".psd", ".svg", ".tga"}  # images of other formats
+UNREAD = {  # images of other formats
+    ".avif", ".cr2", ".dcm", ".dng", ".exr", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jpx", ".jxl", ".jxr", ".nef",
+    ".psd", ".svg", ".tga",
+}  # fmt: skip
 BROKEN_SHOWN = 10  # images that cannot be read, each with its reason
 MAX_PIXELS = 178_956_970  # beyond which Pillow raises; scans and photographs have fewer
 HALVED_PIXELS = MAX_PIXELS // 2  # beyond which a JPEG is decoded at half its size: a pixel takes 4 bytes

@@ -13,7 +13,7 @@ from genrobust.data.file_list import ListedImages, Listing, list_files, list_fol
 from genrobust.data.hub_sets import fetch_dataset, is_on_hub
 from genrobust.data.naming import check_class_names
 from genrobust.data.path_tables import list_csv
-from genrobust.data.reading import FORMATS
+from genrobust.data.reading import FORMATS, UNREAD
 from genrobust.data.shards import require_complete
 from genrobust.data.tables import list_parquet
 from genrobust.data.tars import list_tars
@@ -21,6 +21,7 @@ from genrobust.data.tars import list_tars
 # Of files that hold many images. Tars go first: parquet files beside them describe these, as of `genrobust generate`.
 KINDS = {".tar": list_tars, ".parquet": list_parquet}
 TABLE = ".csv"  # of a file that lists them
+ARCHIVES = {".tar", ".tgz", ".zip"}  # ending so, or as .tar.gz does
 SPLIT = re.compile(
     r"(?:^|[-_.])(train(?:ing)?|val(?:id|idation)?|dev|test(?:ing)?|eval(?:uation)?)(?=[-_.\d]|$)", re.IGNORECASE
 )
@@ -129,7 +130,8 @@ def _list_files(path: Path, labeled: bool = True) -> Listing | None:
     for extension, list_images in KINDS.items():
         if ours := [file for file in files if file.suffix == extension]:
             _refuse_splits(path, ours)
-            return list_images(path, ours, labeled)
+            _refuse_others(path, ours, files)
+            return list_images(path, [*ours], labeled)
     if path.is_file():
         raise UserError(f"{path}: a file of images is {', '.join((TABLE, *KINDS))}: unpack this one, or name a folder")
     return None
@@ -147,13 +149,16 @@ def class_folders(folder: Path) -> list[Path]:
     if loose:
         raise UserError(f"{folder} holds images of no class, such as {loose[0]}: put each class into a subfolder")
     folders = [e for e in entries if e.is_dir()]
+    packed = [e for e in entries if _is_archive(e) and e.is_file() and folder / _stem(e) not in folders]
+    if folders and packed:
+        raise UserError(f"{packed[0]} lies beside the folders of classes: unpack it, or move it away")
     if not folders:
         raise UserError(f"{folder} is empty: it needs one subfolder of images for each class")
     return folders
 
 
 def _files(path: Path) -> list[Path]:
-    """The files that `path` is, matches or, if it is a dataset of ours or has no subfolder, holds; sorted."""
+    """The files that `path` is, matches or, if it has no subfolder, holds; of a dataset of ours the shards; sorted."""
     if "*" in path.name:
         matches = sorted(file for file in path.parent.glob(path.name) if not file.name.startswith("."))
         if not matches:
@@ -161,14 +166,37 @@ def _files(path: Path) -> list[Path]:
         return matches
     if path.is_dir():
         with reading(f"the folder {path}"):
-            entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-            files = sorted(entry for entry in entries if entry.suffix in KINDS)
+            entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
         artifact = Artifact(path)
         if artifact.is_begun or (artifact.is_finished and OURS in (path / MANIFEST).read_bytes()):
             require_complete(path)
-            return files
-        return [] if any(entry.is_dir() for entry in entries) else files
+            return [entry for entry in entries if entry.suffix in KINDS]
+        return [] if any(entry.is_dir() for entry in entries) else entries
     return [path] if path.suffix in KINDS and path.exists() else []
+
+
+def _refuse_others(path: Path, ours: list[Path], files: list[Path]) -> None:
+    """Raise UserError where beside `ours` there are images in files of another kind, which would not be read.
+
+    A file beside one of the same stem describes it, as those of img2dataset do.
+    """
+    described = {_stem(file) for file in ours}
+    kind, images = ours[0].suffix, {*FORMATS, *UNREAD}
+    holding = (file for file in files if file.suffix != kind and (_is_archive(file) or file.suffix.lower() in images))
+    if others := [file for file in holding if _stem(file) not in described]:
+        raise UserError(
+            f"{path} holds images in {ours[0].name} and in {others[0].name}, and files of one kind are read together: "
+            f"name those with {path.parent if '*' in path.name else path}/*{kind}, or convert or remove the others"
+        )
+
+
+def _is_archive(file: Path) -> bool:
+    return not ARCHIVES.isdisjoint(map(str.lower, file.suffixes[-2:]))
+
+
+def _stem(file: Path) -> str:
+    """The name of a file up to its first dot."""
+    return file.name.partition(".")[0]
 
 
 def _refuse_splits(path: Path, files: list[Path]) -> None:

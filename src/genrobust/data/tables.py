@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from genrobust.core import UserError, parse_json, reading
+from genrobust.core import NoColumn, UserError, parse_json, reading
 from genrobust.data.file_list import Listing, PackedFile, list_packed, some_names
 
 IMAGE, LABEL = "image", "label"  # the columns: a struct of bytes and path, and an integer
@@ -52,7 +52,7 @@ class _File:
         return values
 
     def further_values(self, name: str) -> list[Any]:
-        """Read a column that the user names; raises UserError if there is none."""
+        """Read a column that the user names; raises NoColumn if there is none."""
         _require_one(self.path, self._schema, name, "name one of these")
         with reading(f"{self.path} as parquet", *DAMAGED, then="; save it again"):
             return self.values(name)
@@ -131,7 +131,7 @@ def _check_schema(path: Path, schema: pa.Schema, labeled: bool) -> tuple[str, ..
 def _require_one(path: Path, schema: pa.Schema, column: str, then: str) -> None:
     if (count := schema.names.count(column)) != 1:
         has = f"{count} columns called {column!r}" if count else f"no column {column!r}"
-        raise UserError(f"{path} has {has}: it has {some_names(schema.names)}; {then}")
+        raise (UserError if count else NoColumn)(f"{path} has {has}: it has {some_names(schema.names)}; {then}")
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:

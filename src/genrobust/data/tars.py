@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
-from genrobust.core import UserError, parse_json, reading
+from genrobust.core import NoColumn, UserError, parse_json, reading
 from genrobust.data.file_list import Listing, PackedFile, list_packed, some_names
 from genrobust.data.reading import FORMATS, UNREAD
 from genrobust.data.shard_files import check_tar
@@ -56,7 +56,7 @@ def _open(tar: Path, labeled: bool) -> PackedFile:
         if not any(name in of_image for of_image in facts):
             known = some_names(dict.fromkeys(key for of_image in facts for key in of_image))
             there = f"they have {known}; name one of these" if known else "there are none"
-            raise UserError(f"{tar}: no .json of an image has the key {name!r}: {there}")
+            raise NoColumn(f"{tar}: no .json of an image has the key {name!r}: {there}")
         return [of_image.get(name) for of_image in facts]
 
     return PackedFile([image.key for image in images], [image.label for image in images], encoded, column)

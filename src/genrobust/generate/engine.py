@@ -55,6 +55,11 @@ class Engine(ABC):
         return cls.options
 
     @classmethod
+    def parts(cls, config: GeneratorConfig) -> Collection[type]:
+        """Return the classes that draw the images of `config`, of which another package may have brought some."""
+        return cls, type(config)
+
+    @classmethod
     @abstractmethod
     def identity(cls, config: GeneratorConfig) -> dict[str, Any]:
         """Identify the weights, as flat JSON: the key ``generator``, a name without a path, and a hash or a version.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, cast
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
@@ -12,19 +12,7 @@ from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import PerClass, Seed
 from genrobust.recipe.section import Choice, Place, PlainValues, Section, later_key
 
-
-class HasModes(Protocol):
-    """What recipes know of an engine: the modes that it draws in, and its keys in each."""
-
-    modes: ClassVar[Collection[str]]
-
-    @classmethod
-    def options_in(cls, mode: str) -> type[GeneratorConfig]:
-        """Return the section of the engine in `mode`, one of its `modes`."""
-        ...
-
-
-ENGINES: Registry[type[HasModes]] = Registry("engine", "genrobust.engines", "genrobust.generate.engines")
+ENGINES: Registry[Any] = Registry("engine", "genrobust.engines", "genrobust.generate.engines")
 
 
 class GeneratorConfig(Choice):
@@ -47,13 +35,13 @@ class GeneratorConfig(Choice):
 
     @classmethod
     def chosen(cls, values: Mapping[str, Any]) -> type[Self]:
-        engine: type[HasModes] = cls._member(ENGINES, "engine", values)
+        engine = cls._member(ENGINES, "engine", values)
         mode = values.get("mode", cls.model_fields["mode"].default)
         if mode not in (modes := engine.modes):
             name = values.get("engine", cls.model_fields["engine"].default)
             cls._refuse("mode", f"the engine {name} draws in {', '.join(modes)}, not in {mode}: set one", mode)
         try:
-            return cast(type[Self], engine.options_in(mode))
+            return engine.options_in(mode)  # type: ignore[no-any-return]
         except UserError as error:
             cls._refuse("mode", str(error), mode)
 
@@ -64,7 +52,7 @@ class GeneratorConfig(Choice):
             in_modes = {mode: engine.options_in(mode) for mode in engine.modes}
             for mode, model in in_modes.items():
                 choice = f"mode {mode}" if len(set(in_modes.values())) > 1 else f"engine {name}"
-                models[choice] = cast(type[Self], model)
+                models[choice] = model
         return models
 
     @property

@@ -16,7 +16,7 @@ JOINERS = {0x200C: None, 0x200D: None}  # invisible, and part of Persian words a
 # What a study keeps in the output folder, beside the folder of its report.
 _FOLDERS = (
     "generated", "checkpoints", "predictions", "filters", "searches",
-    "finetuned", "class-models", "embeddings", "packed", "census", "track", "plans",
+    "finetuned", "class-models", "embeddings", "packed", "census", "slurm", "track", "plans",
 )  # fmt: skip
 KEPT = frozenset((*_FOLDERS, "benchmarks", "rates.json"))
 

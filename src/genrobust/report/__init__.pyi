@@ -22,7 +22,6 @@ from .results import (
 from .view import ReportView as ReportView
 from .wording import (
     MISLABELED as MISLABELED,
-    count as count,
     is_below_guessing as is_below_guessing,
     is_sure as is_sure,
     number as number,

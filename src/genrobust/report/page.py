@@ -17,8 +17,8 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from genrobust import __version__
-from genrobust.core import ImageSet, LabelSpace, hashed_seed, templates
-from genrobust.report.wording import EN_DASH, count, duration, number, span
+from genrobust.core import ImageSet, LabelSpace, count, hashed_seed, templates
+from genrobust.report.wording import EN_DASH, duration, number, span
 
 SIDE, SMALL = 96, 64  # pixels of a thumbnail at the most, of few and of many: a page is one file
 CLASSES = 120  # on a contact sheet, evenly through the label space

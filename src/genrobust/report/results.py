@@ -57,7 +57,7 @@ def report_inputs(recipe: Recipe, classifiers: Iterable[str], tests: Mapping[str
     Args:
         recipe: Its recipe, of which paths and the keys that say where it runs and who looks on are left out. A table of
             baselines counts by its content.
-        classifiers: The names of their folders.
+        classifiers: The names of their folders, and hashes of CLIPs.
         tests: The fingerprints of the test sets.
     """
     decisive = recipe.model_dump(mode="json", exclude={"device", "execute", "track", "tune"})

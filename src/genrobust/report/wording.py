@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
-from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
+from genrobust.core import MEAN_OF_SHIFTS, Score, Summary, count
 from genrobust.robustness import EXPLAINED, Metric, find_metric, interval_over_sets
 
 MINUS, EN_DASH = "\u2212", "\u2013"
@@ -58,12 +57,6 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def count(number: int, noun: str) -> str:
-    """Write how many: "1 seed", "3 classes", "1,300 images"."""
-    plural = f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else re.sub(r"(?<![aeiou])y$", "ie", noun) + "s"
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
 def gain(summary: Summary, metric: str, arm: str, test_set: str = MEAN_OF_SHIFTS) -> Score | None:
     """Return `arm`, or a group, minus its reference; None where there is none, or the metric was not measured."""
     return summary.find(metric, arm, test_set, minus=summary.reference_of(arm))
@@ -98,9 +91,9 @@ def without_looking(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> float:
     return sum(max(guessing(summary, name), summary.commonest.get(name, 0)) for name in sets) / len(sets)
 
 
-def rates(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> str:
+def rates(summary: Summary) -> str:
     """Write what guessing reaches, and naming the commonest class where that reaches more."""
-    chance, best = (number(rate(summary, test_set)) for rate in (guessing, without_looking))
+    chance, best = (number(rate(summary)) for rate in (guessing, without_looking))
     return f"{chance} %" + (f", or {best} % by always naming the commonest class" if best != chance else "")
 
 

@@ -30,8 +30,6 @@ class Answers:
     @cached_property
     def mistaken_for(self) -> np.ndarray:
         """The column of the wrong class that each image is taken for, -1 where the guess is right: int32 [N]."""
-        if not self.right.size:
-            return np.zeros(len(self.right), dtype=np.int32)
         guess = self.logits.argmax(axis=1).astype(np.int32)
         return np.where(self.right[np.arange(len(guess)), guess], np.int32(-1), guess)
 
@@ -100,7 +98,7 @@ def read_answers(
     members = [inside(predictions, classes) for classes, _ in subsets]
     values: list[dict[str, list[np.ndarray]]] = [{name: [] for name in of_images} for _, of_images in subsets]
     broken = np.empty(count, dtype=bool)
-    for start in range(0, max(count, 1), ROWS):
+    for start in range(0, count, ROWS):
         rows = predictions.logits[start : start + ROWS]
         broken[start : start + ROWS] = ~np.isfinite(rows.max(axis=1, initial=-np.inf))
         for (classes, of_images), inside_set, to in zip(subsets, members, values, strict=True):

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from genrobust.core import Score
+from genrobust.core import Score, count
 from genrobust.robustness.accuracy import accuracy_score, spread_of_sure
 from genrobust.robustness.grouping import Groups, Resample, crowding, group_weights
 
@@ -120,16 +120,16 @@ class Measured:
         From RESAMPLED_FROM arms on, a replicate resamples them, the same ones for every metric and every group of as
         many arms; below, the interval is that of just these arms.
         """
-        indices, count, resamples = list(arms), len(arms), len(self.draws)
+        indices, number, resamples = list(arms), len(arms), len(self.draws)
         point, draws = self.point[indices], self.draws[:, indices]
         if minus is not None:
             point, draws = point - self.point[list(minus)], draws - self.draws[:, list(minus)]
-        words = f"{count} arm{'' if count == 1 else 's'}"
-        over, freedom, shares = self.over, self.freedom, np.full((resamples, count), 1 / count)
-        if count >= RESAMPLED_FROM:
+        words = count(len(arms), "arm")
+        over, freedom, shares = self.over, self.freedom, np.full((resamples, number), 1 / number)
+        if number >= RESAMPLED_FROM:
             over = f"{over.replace(' and ', ', ')} and {words}"
             freedom = freedom_of_sum((_variance(draws.mean(axis=(1, 2))), freedom), *spread(point.mean(axis=1)))
-            shares = seed_weights(count, resamples, np.random.default_rng([0, count]))
+            shares = seed_weights(number, resamples, np.random.default_rng([0, number]))
         return replace(
             self,
             point=point.mean(axis=0, keepdims=True),

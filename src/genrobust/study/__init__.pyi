@@ -3,7 +3,6 @@ from .executors.kinds.local import Processes as Processes
 from .executors.local import ExecutorConfig as ExecutorConfig, Local as Local, open_executor as open_executor
 from .image_sets import (
     AuditSets as AuditSets,
-    check_outside as check_outside,
     open_kept_parts as open_kept_parts,
     open_sets as open_sets,
 )

@@ -127,7 +127,7 @@ class Context:
             )
         chosen_by, scored = () if recipe.tune is None else recipe.tune.choose_by, recipe.evaluate.tests or ()
         data, leaks = without_leaks(data, contents, self._near_copies, chosen_by, {*scored})
-        data, apart = apart_from_tests(data, recipe.data.groups_apart, chosen_by)
+        data, apart = apart_from_tests(data, recipe.data.groups_apart, {*chosen_by, *scored})
         if recipe.data.groups_apart is None and recipe.data.together is None:
             apart = [describe_same_names(images, data.tests) for images in data.learned.values()]
         if retrieved.limit is not None and data.retrieval is not None:

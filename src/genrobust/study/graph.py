@@ -141,4 +141,4 @@ class Graph:
 def _network_key(planned: PlannedCheckpoint) -> tuple[object, ...]:
     """Return what decides the network of a run's first step, but for the seed."""
     initial, train = planned.initial, planned.run.train
-    return initial and initial.identity, train.image_size, train.method
+    return initial and initial.identity(planned.context.data.labels), train.image_size, train.method

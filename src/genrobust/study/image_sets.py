@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -69,7 +69,7 @@ def open_sets(
     load: Load = load_recipe,
 ) -> AuditSets:
     """Open the named sets, as for `audit`; classes are those of `against`, or the dataset's own without it."""
-    data_of = partial(_load_data, load=load)
+    data_of = cache(partial(_load_data, load=load))
     real_data = data_of(against or dataset)
     classes = _find_classes(dataset, against, real_data)
     opened, templates = _open_dataset(dataset, classes, data_of)
@@ -112,13 +112,11 @@ def _open_dataset(dataset: str, classes: FolderClasses, data_of: DataOf) -> tupl
     Raises:
         UserError: It cannot be opened, or has other classes.
     """
-    folder = Path(dataset)
-    if not is_dataset(folder):
-        data = data_of(dataset)
-        if data is None:
-            return open_images("generated", open_stored(folder), classes, by_name=True), ()
+    if (data := data_of(dataset)) is not None:
         _require_classes(dataset, data.labels.ids, classes)
         return data.train, ()
+    if not is_dataset(folder := Path(dataset)):
+        return open_images("generated", open_stored(folder), classes, by_name=True), ()
     shards = ShardDataset(folder)
     _require_classes(dataset, shards.class_ids, classes)
     return shards, prompt_templates(shards)
@@ -177,14 +175,3 @@ def open_kept_parts(folder: Path, device: torch.device) -> KeptParts:
     Those of another kind of device, or that other code or libraries made, are not found.
     """
     return KeptParts(folder / PARTS, device_name(str(device)), made_by("filter"))
-
-
-def check_outside(dataset: str, out: Path) -> Path:
-    """Return `out`, the folder of results.
-
-    Raises:
-        UserError: It lies inside the dataset.
-    """
-    if out.resolve().is_relative_to(Path(dataset).resolve()):
-        raise UserError(f"--out {out} lies inside the dataset {dataset}: results go to a folder outside it")
-    return out

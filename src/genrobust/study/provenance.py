@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import CODE, Artifact, MadeBy, UserError, digest, made_by_others, some_of
-from genrobust.report import count
+from genrobust.core import CODE, Artifact, MadeBy, UserError, count, digest, made_by_others, some_of
 
 SHOWN = 6  # differences, in a message
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genrobust.classifiers import SavedPredictions
+from genrobust.classifiers import SavedPredictions, hash_clip
 from genrobust.core import (
     Artifact,
     ImageSet,
@@ -16,6 +16,7 @@ from genrobust.core import (
     Summary,
     UserError,
     artifact_folder,
+    find_clip,
     link,
     local_folder,
 )
@@ -162,9 +163,11 @@ class Study:
 
     @cached_property
     def _report_inputs(self) -> dict[str, Any]:
-        checkpoints = (self.graph.checkpoints.of(run).folder.name for run in (*self.graph.runs, *self.graph.points))
+        checkpoints = [self.graph.checkpoints.of(run).folder.name for run in (*self.graph.runs, *self.graph.points)]
+        with_clip = [config for config in (self.recipe.zero_shot, self.recipe.quality) if config is not None]
+        clips = [hash_clip(find_clip(config.clip)) for config in with_clip]
         tests = {name: self.data.tests[name].fingerprint for name in self.tests}
-        return report_inputs(self.recipe, checkpoints, tests)
+        return report_inputs(self.recipe, [*checkpoints, *clips], tests)
 
     def run(self, anew: bool = False) -> tuple[Summary, dict[str, Path]]:
         """Run all stages to the report; returns what was measured and the files written, by kind.

@@ -136,7 +136,7 @@ def _job_inputs(
         "mixture": mixture.fingerprint,
         "val": val.fingerprint,
         "threads": threads,
-        **({} if initial is None else {"initial": initial.identity}),
+        **({} if initial is None else {"initial": initial.identity(labels)}),
     }
     return {**config.model_dump(mode="json", exclude=unused), "seed": seed, RUN: digest(inputs)}
 

@@ -35,7 +35,7 @@ def test_distributions_are_compared_at_equal_numbers(sources: dict[str, SourceEm
     assert (real.n, narrow.n, wide.n, wide.made) == (45, 52, 52, 100)  # 12 + 20 + 20 of both
     first = np.concatenate([np.flatnonzero(sources["wide"].labels == k)[:n] for k, n in enumerate((12, 20, 20))])
     theirs = sources["real"].embeddings
-    assert wide.fid == pytest.approx(fidelity(sources["wide"].embeddings[first], theirs).fid, abs=1e-6)
+    assert wide.fid == pytest.approx(fidelity(sources["wide"].embeddings[first], theirs)["fid"], abs=1e-6)
     assert (real.fid, real.kid, real.precision, real.recall) == (None,) * 4
     assert narrow.precision is not None and wide.precision is not None and narrow.precision > wide.precision
 

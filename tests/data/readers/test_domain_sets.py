@@ -147,6 +147,15 @@ def test_a_set_of_one_s_own_has_any_domains(unpacked: Callable[..., Path]) -> No
         loaded("domains", root)
 
 
+def test_two_domains_of_one_name_are_told_apart_by_the_user(unpacked: Callable[..., Path]) -> None:
+    """One of the sites 1-1 and 11 was passed over."""
+    root = unpacked(("1-1", "11", "2"))
+    with pytest.raises(UserError, match=r"domains 1-1 and 11 are one name .* rename one"):
+        loaded("domains", root, real="2")
+    data = loaded("domains", root, real="2", domains=["2", "1-1"])
+    assert data.shifts == ("1-1",) and all("/1-1/" in f"/{key}" for key in data.tests["1-1"].keys)
+
+
 def _without(*paths: str) -> Callable[[Path], None]:
     return lambda root: [shutil.rmtree(root / path) for path in paths] and None
 
@@ -180,6 +189,7 @@ def test_mistakes_name_what_is_wrong(
         ({"left_out": "sketch"}, "left_out: it belongs"),
         ({"protocol": "leave-one-out"}, "needs it"),
         ({"protocol": "leave-one-out", "left_out": "sketch", "real": "photo"}, "real: it belongs"),
+        ({"protocol": "leave-one-out", "left_out": "test"}, "rename the folder"),
     ],
 )
 def test_keys_belong_to_their_protocol(keys: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -292,7 +292,7 @@ def test_a_validation_part_begins_from_held_out_images_alone(tmp_path, write_fol
         (["{}/model"], {"real": "pictograms:"}, "pixel, wild-val"),
         (["{}/model"], {"real": "pictogram:test"}, "cannot read the folder"),
         (["{}/model"], {"real": "{}/elsewhere"}, "fewer than two classes"),
-        (["{}/model"], {"out": "{}/made/inside"}, "lies inside the dataset"),
+        (["{}/model"], {"out": "{}/made/inside"}, "read as a class"),
     ],
 )
 def test_a_mistake_is_said_in_a_line_with_exit_code_2(folders, save, models, change, said):

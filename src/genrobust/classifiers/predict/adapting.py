@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,7 +10,7 @@ from torch import nn
 
 from genrobust.classifiers.classifier import ADAPTED_TO
 from genrobust.classifiers.networks.logits import Feed, Prepare, on_device
-from genrobust.core import ImageSet, Subset, repeatable
+from genrobust.core import ImageSet, Subset, key_hash, repeatable
 
 
 def batch_norms(network: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]:
@@ -34,7 +33,7 @@ def adapted_batch_norms(
     if not networks or len(images) < 2:
         yield
         return
-    hashes = [hashlib.sha256(key.encode()).digest() for key in images.keys]
+    hashes = [key_hash(key) for key in images.keys]
     taken = Subset(images, sorted(range(len(images)), key=hashes.__getitem__)[:ADAPTED_TO])
     norms = [norm for network in networks for norm in batch_norms(network)]
     trained = [{name: value.clone() for name, value in norm.state_dict().items()} for norm in norms]

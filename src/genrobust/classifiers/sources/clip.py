@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,19 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from genrobust.classifiers.networks.logits import Feed, require_finite
 from genrobust.classifiers.preprocess import prepare
+from genrobust.classifiers.sources.folders import clip_interpolation
 from genrobust.classifiers.sources.timm_config import data_config
-from genrobust.core import ImageSet, UserError, check_not_empty, no_progress, reading, repeatable
+from genrobust.core import ImageSet, check_not_empty, no_progress, reading, repeatable
 
 TEXTS = 256  # encoded at once
-EXAMPLE = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # on the hub
-REQUIRED = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 log = logging.getLogger(__name__)
 
 
@@ -78,16 +75,9 @@ def read_preparation(folder: Path) -> tuple[Any, Any, str]:
     Raises:
         UserError: The folder holds no CLIP, or a value is invalid.
     """
-    for name in REQUIRED:
-        if not (folder / name).is_file():
-            raise UserError(
-                f"{folder} is no CLIP folder: {name if folder.is_dir() else 'the folder'} is missing; fetch one, "
-                f"for example with hf download {EXAMPLE} --local-dir {shlex.quote(str(folder))}, or save a "
-                "CLIPModel, its CLIPTokenizer and its CLIPImageProcessor there with save_pretrained"
-            )
+    interpolation = clip_interpolation(folder)
     with reading(f"the CLIP in {folder}", Exception):
         processor: Any = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
-        interpolation = Image.Resampling(int(processor.resample)).name.lower()
     normalization = data_config(str(folder), {"mean": processor.image_mean, "std": processor.image_std})
     return normalization["mean"], normalization["std"], interpolation
 

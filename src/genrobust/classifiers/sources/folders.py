@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
-from genrobust.core import download, hash_folder, parse_json, reading
+from PIL import Image
+
+from genrobust.core import UserError, download, hash_folder, parse_json, reading
 
 HUB = "hf-hub:"  # as timm writes it
 TIMM_CONFIG = CLIP_CONFIG = "config.json"
+CLIP_IMAGES = "preprocessor_config.json"
 CLIP_FILES = (
     CLIP_CONFIG,
-    "preprocessor_config.json",
+    CLIP_IMAGES,
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -21,6 +25,7 @@ CLIP_FILES = (
     "model-*.safetensors",
 )
 CARD = "README.md"  # names the license
+EXAMPLE = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # a CLIP on the hub
 
 
 def fetch_from_hub(spec: str) -> Path:
@@ -47,6 +52,24 @@ def is_clip(folder: Path) -> bool:
     with reading(path, ValueError):
         config = parse_json(path.read_bytes())
     return isinstance(config, dict) and config.get("model_type") == "clip"
+
+
+def clip_interpolation(folder: Path) -> str:
+    """Return the interpolation by which the CLIP in `folder` resizes images, by Pillow's name.
+
+    Raises:
+        UserError: The folder holds no CLIP, or the preparation of its images cannot be read.
+    """
+    for name in (CLIP_CONFIG, CLIP_IMAGES, "tokenizer_config.json"):
+        if not (folder / name).is_file():
+            raise UserError(
+                f"{folder} is no CLIP folder: {name if folder.is_dir() else 'the folder'} is missing; fetch one, "
+                f"for example with hf download {EXAMPLE} --local-dir {shlex.quote(str(folder))}, or save a "
+                "CLIPModel, its CLIPTokenizer and its CLIPImageProcessor there with save_pretrained"
+            )
+    with reading(path := folder / CLIP_IMAGES, ValueError, TypeError, AttributeError):
+        resample = parse_json(path.read_bytes()).get("resample", Image.Resampling.BICUBIC)
+        return Image.Resampling(int(resample)).name.lower()
 
 
 def hash_clip(folder: Path) -> str:

@@ -81,6 +81,10 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
         transform, description = partial(prepare, size=size), protocol(size)
     if takes_floats:
         description += "; pixels in [0, 1], which the file normalizes itself"
+        log.warning(
+            f"{path} gets pixels in [0, 1], not normalized: if it does not normalize them itself, its answers are "
+            "wrong; then export it with the normalization inside"
+        )
     ends_in_softmax = _are_probabilities(outputs)
     if ends_in_softmax:
         weights = digest([weights, "softmax"], 64)  # probabilities that were saved as logits are not read again

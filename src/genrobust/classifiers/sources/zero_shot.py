@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.classifiers.classifier import OpenClassifier, preparation
-from genrobust.classifiers.sources.folders import hash_clip
+from genrobust.classifiers.sources.folders import clip_interpolation, hash_clip
 from genrobust.core import UserError, digest
 from genrobust.recipe import EvaluateConfig
 
@@ -24,7 +24,7 @@ def open_zero_shot(
     Args:
         texts: One or more texts for each class.
         classes: The names of the classes.
-        settings: How images are prepared, the same as for the study's classifiers.
+        settings: How images are prepared: by them and the CLIP's own interpolation, as for an arm that starts from it.
         image_size: The image size at which the study's classifiers train, in pixels.
 
     Raises:
@@ -45,5 +45,5 @@ def open_zero_shot(
         return tower.load(device)
 
     weights = digest([hash_clip(clip), texts])
-    prepared = preparation(settings, size)
+    prepared = preparation(settings, size, clip_interpolation(clip))
     return OpenClassifier(f"the CLIP in {clip}", tuple(classes), weights, load=load, **prepared)

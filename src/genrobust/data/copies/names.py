@@ -24,7 +24,8 @@ def apart_from_tests(
     Sets other than the training images may lack the column of the rule, and stay as they are, with a notice.
 
     Args:
-        chosen_by: The sets that something is chosen by; among them, the shifted validation set counts as a test set.
+        chosen_by: The sets that something is chosen by, or that are scored; among them, the shifted validation set
+            counts as a test set.
 
     Raises:
         UserError: The training images lack it, no image of a set is left, or no training image of a class.

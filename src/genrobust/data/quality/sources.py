@@ -41,8 +41,7 @@ def qualities(sources: Mapping[str, SourceEmbeddings], classes: np.ndarray) -> t
         sizes = len(chosen), len(sources[REAL].labels)
         scores = dict[str, float | None].fromkeys(("fid", "kid", "precision", "recall"))
         if name != REAL and min(sizes) > NEIGHBORS:
-            measures = fidelity(source.embeddings[chosen], sources[REAL].embeddings)
-            scores = {metric: getattr(measures, metric) for metric in scores}
+            scores |= fidelity(source.embeddings[chosen], sources[REAL].embeddings)
         distance: float | None = None
         vendi: float | None = None
         if diversity_counts:

@@ -22,6 +22,7 @@ from genrobust.recipe import SOURCES, ImageRule, Place
 log = logging.getLogger(__name__)
 
 HALF = 0.5
+TEST = "test"  # the unshifted test set of leave-one-out
 LEVELS, FEW = 3, 3  # where the domains are looked for, and among how many folders
 LEAST = 2  # images of a class in a domain: one for each half
 
@@ -62,6 +63,8 @@ class DomainSet(DataSource):
             raise ValueError("real: it belongs to protocol: one-domain; leave-one-out trains on all other domains")
         if self.protocol == "leave-one-out" and self.left_out is None:
             raise ValueError("left_out: protocol: leave-one-out needs it: name the domain to test on")
+        if self.left_out == TEST:
+            raise ValueError(f"left_out: {TEST} is what the test set of the other domains is called: rename the folder")
         return self
 
     @classmethod
@@ -86,7 +89,7 @@ class DomainSet(DataSource):
 
     def _find_domains(self) -> tuple[Path, dict[str, str]]:
         """Return the folder that holds the domains, and the subfolder of each."""
-        names = self.official or tuple(sorted(_subfolders(self.root).values()))
+        names = self.official or tuple(_folder_names(self.root))
         taken = self.domains or names
         for key, given, known in (
             ("domains", self.domains, names), ("real", [self.real], taken), ("left_out", [self.left_out], taken)
@@ -94,6 +97,11 @@ class DomainSet(DataSource):
             if unknown := [name for name in given if name is not None and name not in known]:
                 raise UserError(f"data.{key}: no domain {unknown[0]!r}; there are {', '.join(known)}")
         wanted = {bare_name(name): name for name in names if name in taken}
+        if twice := [name for name in names if name in taken and wanted[bare_name(name)] != name]:
+            raise UserError(
+                f"data.root: the domains {twice[0]} and {wanted[bare_name(twice[0])]} are one name but for case, "
+                "spaces, hyphens and underscores: rename one"
+            )
         folder = max(_places(self.root), key=lambda place: len(wanted.keys() & _subfolders(place).keys()))
         there = _subfolders(folder)
         if missing := [name for bare, name in wanted.items() if bare not in there]:
@@ -105,7 +113,7 @@ class DomainSet(DataSource):
         if len(wanted) < 2:
             only = ", ".join(wanted.values()) or "none"
             raise UserError(f"data: of the domains in {folder}, two are needed, one to test on, and there is {only}")
-        return folder, {name: there[bare] for bare, name in wanted.items()}
+        return folder, {name: name if (folder / name).is_dir() else there[bare] for bare, name in wanted.items()}
 
     def _open(self, folder: Path, domains: Mapping[str, str]) -> tuple[FolderClasses, ListedImages]:
         """Open the images of all domains, in the order of a hash of their names."""
@@ -153,15 +161,15 @@ class DomainSet(DataSource):
         train, test = self._hold_back(_of(images, "train", *others), self.held_out)
         train, val = self._hold_back(train, self.held_out / (1 - self.held_out))
         shifted = _of(images, str(self.left_out), str(self.left_out))
-        tests: dict[str, ImageSet] = {"test": Subset(test, np.arange(len(test)), "test"), shifted.name: shifted}
-        return StudyData(classes.labels, train, val, tests, "test")
+        tests: dict[str, ImageSet] = {TEST: Subset(test, np.arange(len(test)), TEST), shifted.name: shifted}
+        return StudyData(classes.labels, train, val, tests, TEST)
 
 
 def domains_in(folder: Path) -> list[str]:
     """Return the subfolders of `folder` where all of them, two or more, share two subfolders or more; else none."""
     if not folder.is_dir():
         return []
-    names = [*_subfolders(folder).values()]
+    names = _folder_names(folder)
     shared: set[str] | None = None
     for name in names:  # to the first that has none: a class may have many files
         inside = {*_subfolders(folder / name)}
@@ -172,10 +180,14 @@ def domains_in(folder: Path) -> list[str]:
 
 
 def _subfolders(folder: Path) -> dict[str, str]:
-    """The names of the folders in `folder`, sorted, by what two spellings of one have in common."""
+    """The names of the folders in `folder`, by what two spellings of one have in common."""
+    return {bare_name(name): name for name in _folder_names(folder)}
+
+
+def _folder_names(folder: Path) -> list[str]:
+    """The names of the folders in `folder` that are not hidden, sorted."""
     with reading(f"the folder {folder}"):
-        names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] not in "._")
-    return {bare_name(name): name for name in names}
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] not in "._")
 
 
 def _places(root: Path) -> Iterator[Path]:
@@ -183,7 +195,7 @@ def _places(root: Path) -> Iterator[Path]:
     level = [root]
     for _ in range(LEVELS):
         yield from level
-        folders = [[folder / name for name in _subfolders(folder).values()] for folder in level]
+        folders = [[folder / name for name in _folder_names(folder)] for folder in level]
         level = [sub for subs in folders if len(subs) <= FEW for sub in subs]
 
 

@@ -8,6 +8,7 @@ the 200 classes), and with the ID column val: imagenet-sketch, imagenetv2-matche
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from genrobust.core import Line
@@ -41,7 +42,8 @@ class ImageNetSketch(ImageNetReader):
     baseline = testbed_line(slope=1.07092, intercept=-2.37007, r2=0.86901, residual_sd=0.13306)
 
 
-V2_LINES = {
+V2_LINES = {  # by a word in the names of the versions
+    "matched": testbed_line(slope=0.92323, intercept=-0.49769, r2=0.99605, residual_sd=0.01862),
     "threshold": testbed_line(slope=1.00197, intercept=-0.18097, r2=0.99438, residual_sd=0.02411),
     "top": testbed_line(slope=0.98158, intercept=0.12213, r2=0.99290, residual_sd=0.02655),
 }
@@ -52,9 +54,18 @@ class ImageNetV2(ImageNetReader):
     """ImageNet-V2 (Recht et al., 2019): new images of all 1,000 classes, in any of its three versions."""
 
     official = OfficialSet(kind="imagenet-v2", each=10)
-    baseline = testbed_line(slope=0.92323, intercept=-0.49769, r2=0.99605, residual_sd=0.01862)
+    baseline = V2_LINES["matched"]
 
     def line(self) -> Line | None:
-        """Return the line of the version that the folder's name hints at, by default that with matched frequency."""
-        hints = [word for word in V2_LINES if word in self.path.name.lower()]
-        return V2_LINES[hints[0]] if hints else self.baseline
+        """Return the line of the version that the path hints at, by default that with matched frequency.
+
+        Its last part may do so, such as ``top-images``, and any other in which there is ``v2``.
+        """
+        above = (part for part in reversed(self.path.parts[:-1]) if "v2" in part.lower())
+        words = (word for part in (self.path.name, *above) for word in V2_LINES if _begins(word, part.lower()))
+        return V2_LINES[next(words, "matched")]
+
+
+def _begins(word: str, text: str) -> bool:
+    """Whether a word of `text` begins so: ``top``, in ``imagenetv2-top-images`` and not in ``desktop``."""
+    return re.search(rf"(?<![a-z]){word}", text) is not None

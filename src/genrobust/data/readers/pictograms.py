@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from genrobust.core import EMBEDDED, ClassLabel, ImageSet, LabelSpace, StudyData
+from genrobust.core import EMBEDDED, ClassLabel, ImageSet, LabelSpace, StudyData, key_hash
 from genrobust.data.classes import FolderClasses
 from genrobust.data.memory import MemoryImages
 from genrobust.data.reader import DataSource
@@ -65,7 +64,7 @@ def _read_table(file: Traversable) -> pa.Table:
 def _split(table: pa.Table, split: str) -> MemoryImages:
     rows = table.filter(pc.equal(table["split"], split))
     keys = rows["key"].to_pylist()
-    order = np.array(sorted(range(len(keys)), key=lambda i: hashlib.sha256(keys[i].encode()).digest()), dtype=np.int64)
+    order = np.array(sorted(range(len(keys)), key=lambda i: key_hash(keys[i])), dtype=np.int64)
     rows = rows.take(order)
     columns = (rows[name].to_pylist() for name in ("key", "style", "family"))
     images = MemoryImages(split, rows["image"].to_pylist(), rows["class"].to_numpy(), *columns)

@@ -63,6 +63,10 @@ class DiffusersEngine(Engine):
         return MODES.get(mode).options
 
     @classmethod
+    def parts(cls, config: GeneratorConfig) -> Collection[type]:
+        return *super().parts(config), mode_of(_diffusers_config(config))
+
+    @classmethod
     def identity(cls, config: GeneratorConfig) -> dict[str, Any]:
         config = _diffusers_config(config)
         id, folder = locate(config)

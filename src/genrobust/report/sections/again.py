@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from genrobust.core import StageRecord, StudyRecord
+from genrobust.core import StageRecord, StudyRecord, count
 from genrobust.report.nouns import ReportSection, plain_table
 from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import count, duration
+from genrobust.report.wording import duration
 
 
 @SECTIONS.register("again")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from genrobust.core import Cells, Summary
+from genrobust.core import Cells, Summary, count
 from genrobust.report.nouns import Column, Entry, ReportSection, Table
 from genrobust.report.tables import difference_entry, score_entry
 from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import compared_with, count, gain
+from genrobust.report.wording import compared_with, gain
 from genrobust.robustness import find_metric
 
 NAMED = 12  # cells

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from genrobust.core import ALL_SHIFTS
+from genrobust.core import ALL_SHIFTS, count
 from genrobust.report.nouns import Column, Entry, ReportSection, Table, template_beside
 from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import count, number
+from genrobust.report.wording import number
 
 EXTREMES = 3  # classes that are named at either end
 

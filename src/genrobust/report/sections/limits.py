@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from genrobust.core import StudyRecord, Summary
+from genrobust.core import StudyRecord, Summary, count
 from genrobust.report.groups import averaged_over
 from genrobust.report.nouns import ReportSection
 from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import EXTRAPOLATED, count
+from genrobust.report.wording import EXTRAPOLATED
 from genrobust.robustness import EXPLAINED, Metric
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from genrobust.core import count
 from genrobust.report.nouns import ReportSection, template_beside
 from genrobust.report.page import Thumbnail, data_uri, unbroken
 from genrobust.report.view import SECTIONS, ReportView
-from genrobust.report.wording import count
 
 
 @SECTIONS.register("missed")

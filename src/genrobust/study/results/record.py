@@ -26,12 +26,13 @@ from genrobust.core import (
     StudyRecord,
     Summary,
     cores,
+    count,
     hardware,
     some_of,
 )
 from genrobust.data import LINE_SOURCE, ShardDataset
 from genrobust.recipe import ArmConfig, recipe_yaml
-from genrobust.report import count, thumbnail_bytes
+from genrobust.report import thumbnail_bytes
 from genrobust.study.estimates import Rates
 from genrobust.study.graph import Graph
 from genrobust.study.provenance import Makers

@@ -74,7 +74,7 @@ class PlannedCheckpoint:
             return {"tuned": self.tuned.folder.name, "wise_ft": run.alpha}
         train = run.train.effective
         if initial is not None:  # by its weights, wherever they lie
-            train, start = initial.settings(train), {"initial": initial.identity}
+            train, start = initial.settings(train), {"initial": initial.identity(context.data.labels)}
         return {
             "mixture": self._mixture_identity,
             "val": context.data.val.fingerprint,

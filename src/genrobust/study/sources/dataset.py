@@ -80,7 +80,7 @@ class GeneratedDataset(ImageSource):
         generator = self.generator.sampling() if self.config.from_scratch else identity(self.generator)
         inputs: dict[str, Any] = {"plan": self.plan.fingerprint, "generator": generator}
         inputs |= self.generate.model_dump(include={"shard_size", "batch_size"})
-        if plugins := plugins_of(type(self.generator), engine_of(self.generator)):
+        if plugins := plugins_of(*engine_of(self.generator).parts(self.generator)):
             inputs["plugins"] = plugins
         if not self.is_on_server:
             inputs |= {"threads": self.context.recipe.threads, "device": self.context.device}
@@ -160,7 +160,3 @@ class GeneratedDataset(ImageSource):
         if missing := len(self.missing_shards()):
             raise UserError(f"{self.name}: {missing} of {len(self.shards)} shards are not generated yet")
         return open_generated(self.folder)
-
-    def fetch_tars(self) -> None:
-        """Fetch all images that are made, before many of them are read."""
-        self.images.fetch_tars()

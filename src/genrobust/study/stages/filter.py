@@ -39,7 +39,7 @@ class Filter(Stage):
 
         def make(names: Sequence[str]) -> None:
             del names  # one, of this dataset
-            self.filtered.dataset.fetch_tars()
+            self.filtered.dataset.images.fetch_tars()
             filter_shards(self.filtered)
 
         return make

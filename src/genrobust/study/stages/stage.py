@@ -97,9 +97,8 @@ class Stage(Rebuilt, ABC):
             GenrobustError: Their results are not found afterwards.
         """
         todo = [job for job in self.jobs() if job.size]
-        for job in todo:
-            for folder in self.artifacts(job):
-                require_same_makers(folder, self.context.anew)
+        for folder in dict.fromkeys(folder for job in todo for folder in self.artifacts(job)):
+            require_same_makers(folder, self.context.anew)
         if todo:
             self.context.executor.require(max(job.workers for job in todo))
             self.announce(todo)

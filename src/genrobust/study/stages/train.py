@@ -85,7 +85,7 @@ class Train(Stage):
         def train(runs: Sequence[TrainingRun]) -> None:
             images, names = self.checkpoints.images, {part.source for run in runs for part in run.parts}
             for dataset in {dataset for name in names for dataset in images.of(name).datasets}:
-                images.dataset(dataset).fetch_tars()
+                images.dataset(dataset).images.fetch_tars()
             for run in runs:
                 self._train(self.checkpoints.of(run))
 

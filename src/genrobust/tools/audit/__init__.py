@@ -65,9 +65,9 @@ def audit(
     """
     from genrobust.classifiers import Feed
     from genrobust.core import find_clip, resolve_device
-    from genrobust.data import audit_folder
+    from genrobust.data import audit_folder, require_outside
     from genrobust.recipe import is_recipe
-    from genrobust.study import check_outside, open_kept_parts, open_sets, recipe_and_name
+    from genrobust.study import open_kept_parts, open_sets, recipe_and_name
     from genrobust.tools.audit.measuring import Measuring
     from genrobust.tools.audit.page import audit_verdict, write_audit_page
 
@@ -80,7 +80,8 @@ def audit(
         out = out or Path(f"audit-{studies.label(dataset)}")
     if name:
         against, dataset = against or recipe, str(studies.folder(dataset))
-    folder = check_outside(dataset, out or audit_folder(Path(dataset)))
+    folder = out or audit_folder(Path(dataset))
+    require_outside({"DATASET": Path(dataset)}, [folder])
     clip_folder, torch_device = None if clip is None else find_clip(clip), resolve_device(device or "auto")
     sets = open_sets(dataset, against, test or [], wild, studies.recipe)
     if unknown := [name for name in allow_leaks or [] if name not in sets.tests]:

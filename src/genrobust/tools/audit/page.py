@@ -12,12 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genrobust import __version__
-from genrobust.core import ImageSet, page_json, write_files
+from genrobust.core import ImageSet, count, page_json, write_files
 from genrobust.data import BY_IMAGE, NEAR, ShardDataset
 from genrobust.report import (
     Thumbnail,
     contact_sheet,
-    count,
     format_number,
     make_thumbnail,
     percent,

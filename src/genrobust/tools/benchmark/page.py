@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genrobust import __version__
-from genrobust.core import ImageSet, LabelSpace, Score, page_json, write_files
+from genrobust.core import ImageSet, LabelSpace, Score, count, page_json, write_files
 from genrobust.report import (
     MISLABELED,
     SHAPES,
@@ -15,7 +15,6 @@ from genrobust.report import (
     Thumbnail,
     axis,
     contact_sheet,
-    count,
     is_below_guessing,
     is_sure,
     make_thumbnail,

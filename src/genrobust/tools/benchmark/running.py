@@ -10,8 +10,17 @@ import numpy as np
 
 from genrobust.classifiers import predict_sets
 from genrobust.core import ImageSet, LabelSpace, UserError, file_name, local_folder, some_of
-from genrobust.data import ShardDataset, classes_of, is_dataset, open_images, open_stored, readable_names, relabeled
-from genrobust.study import Studies, check_outside, named_models, open_all, predicted_by, recipe_and_name
+from genrobust.data import (
+    ShardDataset,
+    classes_of,
+    is_dataset,
+    open_images,
+    open_stored,
+    readable_names,
+    relabeled,
+    require_outside,
+)
+from genrobust.study import Studies, named_models, open_all, predicted_by, recipe_and_name
 from genrobust.tools.benchmark.page import Benchmarked, write_benchmark_page
 from genrobust.tools.benchmark.scoring import Benchmark, benchmark
 
@@ -81,7 +90,8 @@ def run_benchmark(
     if dataset is not None:
         generated = replace(_open_folder(dataset.folder), name=f"{studies.recipe(recipe).name}:{dataset.name}")
     name = file_name(f"{generated.name}, {real_set.name}")
-    folder = check_outside(on, out or local_folder(studies.out) / "benchmarks" / name)
+    folder = out or local_folder(studies.out) / "benchmarks" / name
+    require_outside({"--on": Path(on)}, [folder])
     (made, others), classes, left_out = _match_classes(generated, real_set)
     opened = open_all(named)
     asked = {predicted_by(model): model for same in opened.values() for model in same}

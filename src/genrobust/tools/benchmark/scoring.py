@@ -155,7 +155,8 @@ def benchmark(
     all_styles = sorted({*counts[0], *counts[1]})
     shared = [style for style in all_styles if style and all(of[style] for of in counts)] if len(all_styles) > 1 else []
     by_style = {style: [side.accuracy(rng, style) for side in sides] for style in shared}
-    means = [_mean_over_styles(of_side) for of_side in zip(*by_style.values(), strict=True)]
+    over = f"mean of {len(shared)} styles" if len(shared) > 1 else ""
+    means = [mean_of(of_side, over) for of_side in zip(*by_style.values(), strict=True)]  # each of the same weight
     return Benchmark(
         models={name: len(of_model) for name, of_model in answers.items()},
         overall=_scores(overall, models),
@@ -166,11 +167,6 @@ def benchmark(
         styles={style: (counts[0][style], counts[1][style]) for style in all_styles},
         hardest=_hardest_images(generated, [rows for rows, _ in models]),
     )
-
-
-def _mean_over_styles(parts: Sequence[Measured]) -> Measured:
-    """The mean over styles, each with the same weight."""
-    return parts[0] if len(parts) == 1 else mean_of(parts, f"mean of {len(parts)} styles")
 
 
 def _scores(sides: Sequence[Measured], models: Sequence[Checkpoints]) -> OfModels:

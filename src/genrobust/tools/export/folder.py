@@ -12,8 +12,8 @@ from huggingface_hub import CardData
 from markupsafe import Markup
 
 from genrobust import __version__
-from genrobust.core import make_folder, refusal, templates
-from genrobust.report import count, escaped, fenced, number, span
+from genrobust.core import count, make_folder, refusal, templates
+from genrobust.report import escaped, fenced, number, span
 
 
 @contextmanager

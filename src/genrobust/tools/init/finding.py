@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import REAL, ImageSet, StudyData, UserError, some_of
+from genrobust.core import REAL, ImageSet, StudyData, UserError, count, some_of
 from genrobust.data import (
     DataSource,
     FolderClasses,
@@ -23,7 +23,6 @@ from genrobust.data import (
     require_there,
 )
 from genrobust.recipe import SOURCES, parse_recipe
-from genrobust.report import count
 
 NAMED = 8  # classes and the like, in a line
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from genrobust.core import Line, OutputFile
+from genrobust.core import Line, OutputFile, page_json
 from genrobust.data import listing
 from genrobust.robustness import PublishedScores
 
@@ -37,7 +36,7 @@ def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = (),
     fit = ("slope", "transform", "intercept", "r2", "n", "residual_sd", "lo", "hi")
     told = {"fit": {key: getattr(result.line, key) for key in fit}, "models": models}
     with OutputFile(path, ".json", inputs, overwrite).writing() as file:
-        file.write(f"{json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False)}\n".encode())
+        file.write(page_json(told).encode())
 
 
 def left_out_notes(result: PublishedScores) -> Iterator[str]:

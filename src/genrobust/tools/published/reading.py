@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import UserError, read_csv, read_lines
-from genrobust.data import clip_accuracies, column_index, listing, read_accuracy, row_count, suggestion
+from genrobust.core import UserError, count, read_csv, read_lines
+from genrobust.data import clip_accuracies, column_index, listing, read_accuracy, suggestion
 from genrobust.robustness import Published
 
 LARGEST_FRACTION = 1.001  # 1, and what rounding adds
@@ -46,7 +46,7 @@ def read_published(table: Path | None, id_column: str, shift: str, key: Sequence
     if not names:
         raise UserError(f"none of the {len(joined):,} models has an accuracy in both {labels[0]!r} and {labels[1]!r}")
     notes = [
-        f"{row_count(size - len(names))} of {path} skipped: no name, or not both accuracies"
+        f"{count(size - len(names), 'row')} of {path} skipped: no name, or not both accuracies"
         for path, size in sizes.items()
         if size > len(names)
     ]

@@ -17,11 +17,10 @@ from genrobust.recipe import DATASET, TRAIN, WEIGHT, set_value, shown
 class Variant:
     """An arm of a recipe with changed keys: its raw arm, and the raw datasets that it needs beside the recipe's.
 
-    `of` is the name of the recipe's arm, and `chosen` the changed keys with their values: none for that arm itself.
+    `chosen` are the changed keys with their values: none for the recipe's arm itself.
     """
 
     name: str
-    of: str
     arm: dict[str, Any]
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
@@ -30,7 +29,7 @@ class Variant:
 def variants(raw: Mapping[str, Any], over: Mapping[str, list[Any]], generated: str) -> Iterator[Variant]:
     """Yield the arms of the recipe `raw`, and then their variants; `generated` names the generator's own dataset."""
     datasets, tried = raw.get("datasets") or {}, _named(over)
-    yield from (Variant(arm["name"], arm["name"], arm) for arm in raw["arms"])
+    yield from (Variant(arm["name"], arm) for arm in raw["arms"])
     yield from (variant for arm in raw["arms"] for variant in _changed(arm, datasets, tried, generated))
 
 
@@ -81,4 +80,4 @@ def _variant(
     for key, value in chosen.items():
         if key.startswith(f"{TRAIN}."):
             set_value(changed, key, value, f"tune.over: {key}")
-    return Variant(name, arm["name"], changed, added, chosen)
+    return Variant(name, changed, added, chosen)

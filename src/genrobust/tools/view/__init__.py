@@ -5,7 +5,8 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from genrobust.cli import COMMANDS, DATA, argument, in_group, option, say, tell, with_studies
+from genrobust.cli import COMMANDS, DATA, DatasetSpec, in_group, option, say, tell, with_studies
+from genrobust.core import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,23 +14,18 @@ if TYPE_CHECKING:
     from genrobust.core import ImageSet
     from genrobust.study import Studies
 
-Shown = Annotated[
-    str,
-    argument("DATASET", "RECIPE:DATASET, a generated dataset, or image folders."),
-]
 Port = Annotated[int, option("--port N", "Port of the page on this machine; default: a free one.", min=0, max=65_535)]
 
 
 @COMMANDS.register("view")
 @in_group(DATA)
 @with_studies
-def view(studies: "Studies", dataset: Shown, port: Port = 0) -> None:
+def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0) -> None:
     """Look at images on a local page, and reject those of a generated dataset.
 
     Example: genrobust view pictograms:generated
     """
     from genrobust.data import ShardDataset, audit_folder, read_by_image, review_of
-    from genrobust.report import count
     from genrobust.study import recipe_and_name
     from genrobust.tools.view.page import Viewer, serve
 
