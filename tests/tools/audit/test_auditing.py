@@ -203,7 +203,7 @@ def test_a_class_that_the_classifier_does_not_know_is_named(shards, icons, save_
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("audit {}/made --out {}/made/inside", "--out"),
+        ("audit {}/made --out {}/made/inside", "read as a class"),
         ("audit {}/made --test nonsense", "--test nonsense"),
         ("audit {}/made --trained-on none", "cannot read the folder none"),
         ("audit {}/made --clip {}/real", "config.json"),

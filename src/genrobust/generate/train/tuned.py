@@ -19,7 +19,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from genrobust.classifiers import save_tensors
-from genrobust.core import make_folder, page_json, replacing
+from genrobust.core import make_folder, replacing
 from genrobust.generate.generator_files import INDEX, part_files, part_folders
 from genrobust.generate.patch_autoencoder import PatchAutoencoder
 
@@ -102,4 +102,4 @@ def _copy_file(source: Path, to: Path) -> None:
 def save_json(path: Path, value: dict[str, Any]) -> None:
     """Write `value` to the file `path`, whole or not at all."""
     with replacing(path) as file:
-        file.write(page_json(value).encode())
+        file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
