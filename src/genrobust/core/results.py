@@ -234,6 +234,11 @@ class Summary:
         """The test sets, the clean one first."""
         return (self.clean, *self.shifts, *self.left_out)
 
+    @property
+    def leading(self) -> str:
+        """What arms are ranked by: the mean of the shifts, or the clean set where there are none."""
+        return MEAN_OF_SHIFTS if self.shifts else self.clean
+
     def reference_of(self, arm: str) -> str:
         """The arm that `arm` is compared with; `arm` itself for none."""
         return self.references.get(arm, self.reference)

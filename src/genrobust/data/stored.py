@@ -131,7 +131,7 @@ def _list_files(path: Path, labeled: bool = True) -> Listing | None:
         if ours := [file for file in files if file.suffix == extension]:
             _refuse_splits(path, ours)
             _refuse_others(path, ours, files)
-            return list_images(path, [*ours], labeled)
+            return list_images(path, ours, labeled)
     if path.is_file():
         raise UserError(f"{path}: a file of images is {', '.join((TABLE, *KINDS))}: unpack this one, or name a folder")
     return None

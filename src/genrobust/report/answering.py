@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from genrobust.core import (
-    MEAN_OF_SHIFTS,
     NOT_GENERATED,
     REAL,
     ArmRecord,
@@ -174,13 +173,12 @@ def _verdict(record: StudyRecord, arm: str) -> str:
 def _leading_set(summary: Summary) -> tuple[str, str]:
     """Return the test set that the verdict is about, or the mean of shifts, and what it is in words."""
     if not summary.shifts:
-        return summary.clean, f"On {summary.clean}"
-    if len(summary.shifts) > 1:
-        return MEAN_OF_SHIFTS, f"Over {len(summary.shifts)} shifted test sets"
-    return (
-        MEAN_OF_SHIFTS,
-        f"On {summary.shifts[0]}, the one shifted test set{' in the mean' if summary.left_out else ''}",
-    )
+        words = f"On {summary.clean}"
+    elif len(summary.shifts) > 1:
+        words = f"Over {len(summary.shifts)} shifted test sets"
+    else:
+        words = f"On {summary.shifts[0]}, the one shifted test set{' in the mean' if summary.left_out else ''}"
+    return summary.leading, words
 
 
 def _rivals(record: StudyRecord, arm: str) -> dict[str, dict[str, Score]]:

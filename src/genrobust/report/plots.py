@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import MEAN_OF_SHIFTS, BaselineModel, Line, StudyRecord, Summary
+from genrobust.core import BaselineModel, Line, StudyRecord, Summary
 from genrobust.report.nouns import Plot
 from genrobust.report.wording import EN_DASH, number, span, without_looking
 from genrobust.robustness import to_scale
@@ -49,8 +49,7 @@ def pictured(summary: Summary, arm: str) -> tuple[list[str], list[str]]:
     Plots show all of a few arms. Of many, they show the answer's `arm` and its reference, or the members of these where
     they are groups, and the best.
     """
-    leading = MEAN_OF_SHIFTS if summary.shifts else summary.clean
-    ranked = sorted(summary.arms, key=lambda name: -summary.score("top1", name, leading).value)
+    ranked = sorted(summary.arms, key=lambda name: -summary.score("top1", name, summary.leading).value)
     named = [arm, summary.reference_of(arm)] if arm else []
     shown = {member for name in named for member in summary.groups.get(name, (name,))}
     shown.update([name for name in ranked if name not in shown][: max(0, MOST - len(shown))])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from genrobust.core import MEAN_OF_SHIFTS, Registry, StudyRecord, Summary
+from genrobust.core import Registry, StudyRecord, Summary
 from genrobust.report.answering import Answer, answer
 from genrobust.report.groups import with_group_means
 from genrobust.report.nouns import Column, Entry, ReportSection, Table
@@ -131,7 +131,7 @@ class ReportView:
     def headline(self) -> Headline:
         """The answer as a picture."""
         summary, table = self.overview, self.overview_tables["top1"]
-        leading = MEAN_OF_SHIFTS if summary.shifts else summary.clean
+        leading = summary.leading
         shown, others = pictured(summary, self.answer.arm)
         drawn = lanes(summary, [*shown, *others], [leading], with_guessing=True)
         where = f"mean of {len(summary.shifts)} shifts" if summary.shifts[1:] else (*summary.shifts, summary.clean)[0]

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from genrobust.core import MEAN_OF_SHIFTS
 from genrobust.report.nouns import Column, Entry, Plot, ReportSection, Table
 from genrobust.report.plots import Mark, axis
 from genrobust.report.view import SECTIONS, ReportView
@@ -29,7 +28,7 @@ def cost(view: ReportView) -> ReportSection | None:
     They are core-minutes, or those of the device where that is no CPU.
     """
     record, summary = view.record, view.summary
-    leading = MEAN_OF_SHIFTS if summary.shifts else summary.clean
+    leading = summary.leading
     unit, factor = ("core-minutes", record.cores) if record.cores else ("device-minutes", 1)
     minutes = {
         arm.name: {stage: factor * seconds / MINUTE for stage, seconds in arm.seconds.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from genrobust.core import MEAN_OF_SHIFTS
 from genrobust.report.nouns import Column, Entry, ReportSection, Table
 from genrobust.report.tables import difference_entry
 from genrobust.report.view import SECTIONS, ReportView
@@ -18,7 +17,7 @@ def pairs(view: ReportView) -> ReportSection | None:
     None for fewer than three, or where they were not measured.
     """
     summary, metric = view.overview, find_metric("top1")
-    arms, leading = summary.arms, MEAN_OF_SHIFTS if summary.shifts else summary.clean
+    arms, leading = summary.arms, summary.leading
     scores = {(arm, other): summary.difference("top1", arm, other, leading) for arm in arms for other in arms}
     if len(arms) < 3 or not any(scores.values()):
         return None
