@@ -178,13 +178,16 @@ def test_an_onnx_file_of_another_kind_is_refused(
 
 @pytest.mark.parametrize("batch", [1, "n"])
 @pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.UINT8])
-def test_an_onnx_file_from_elsewhere_is_asked(tmp_path: Path, batch: object, kind: int) -> None:
+def test_an_onnx_file_from_elsewhere_is_asked(
+    tmp_path: Path, batch: object, kind: int, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "labels").write_text("red\ngreen\nblue\n")
     opened = open_classifier(str(write_onnx(tmp_path / "m.onnx", [batch, 3, 16, 16], kind)), tmp_path / "labels")
     images = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
     scale = 255 if kind == TensorProto.FLOAT else 1
     assert torch.allclose(opened.load(CPU)(images), images.float().mean(dim=(2, 3)) / scale, rtol=1e-4)
     assert ("pixels in [0, 1]" in opened.preparation) == (kind == TensorProto.FLOAT)
+    assert ("if it does not normalize them itself, its answers are wrong" in caplog.text) == (kind == TensorProto.FLOAT)
 
 
 @pytest.mark.parametrize("last", ["Softmax", "LogSoftmax", "Sigmoid"])

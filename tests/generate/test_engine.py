@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from small_study import QUICK, REAL, folders_section, genrobust
 
 from genrobust.generate import engine_of
+from genrobust.generate.mode import MODES
+from genrobust.generate.modes.labels import Labels
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "contributing.md").read_text(encoding="utf-8")
@@ -66,3 +68,14 @@ def test_an_engine_of_a_name_that_is_taken_is_refused(install):
     install("genrobust.engines", "other", SQUARES, diffusers="other:Squares")
     with pytest.raises(ValidationError, match="'diffusers': genrobust and other"):
         GeneratorConfig()
+
+
+def test_a_mode_is_among_what_draws(monkeypatch):
+    """So a dataset is named after the version of the package that brought it, though it has no keys of its own."""
+
+    class Loud(Labels):
+        pass
+
+    monkeypatch.setitem(MODES._registered(), "loud", Loud)
+    config = GeneratorConfig().model_copy(update={"mode": "loud"})
+    assert Loud in engine_of(config).parts(config)
