@@ -124,7 +124,7 @@ class Measured:
         point, draws = self.point[indices], self.draws[:, indices]
         if minus is not None:
             point, draws = point - self.point[list(minus)], draws - self.draws[:, list(minus)]
-        words = count(len(arms), "arm")
+        words = count(number, "arm")
         over, freedom, shares = self.over, self.freedom, np.full((resamples, number), 1 / number)
         if number >= RESAMPLED_FROM:
             over = f"{over.replace(' and ', ', ')} and {words}"
