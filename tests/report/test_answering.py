@@ -180,6 +180,14 @@ def test_a_study_of_one_arm_or_without_a_mean_or_lines_still_has_an_answer(recor
     assert answer(replace(record, summary=no_mean)).sentences[0].startswith("Not decided: ")
 
 
+@pytest.mark.parametrize(("most", "named"), [(12.5, False), (14.0, True)])
+def test_groups_of_images_are_named_where_one_matters(record, most, named):
+    gains = {"real+generated": {"a photograph": 12.0, "a designer": most}}
+    told = " ".join(answer(replace(record, summary=replace(record.summary, without_group=gains))).sentences)
+    assert ("+12.0 points (without a photograph) and +14.0 (without a designer)" in told) is named
+    assert ("Leaving out any one group" in told) is named
+
+
 def of_two(record, *val_top1):
     """The record with a second generated arm, whose mean over the shifts is the higher one."""
     real, generated, _ = record.arms

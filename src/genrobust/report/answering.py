@@ -35,6 +35,7 @@ from genrobust.report.wording import (
 GUESSING_FACTOR = 1.5  # an accuracy above 1.5 x guessing is not called so: over few groups, any interval reaches down
 TOO_WEAK = 3  # no verdict if on one in so many shifts, or more, neither arm is surely above guessing
 RETRIEVED_IMAGES, AUGMENTATION = "retrieved images", "augmentation alone"
+MATTERS = 1.0  # points between the gains without one and without another group: less is not said
 MAX_COMPARED = 3  # comparisons of a kind, with the best on the test sets: whatever speaks most against the answer
 # A title that asks whether something helps: "Pictograms: do generated icons make a classifier robust?"
 _ASKS = re.compile(
@@ -322,9 +323,14 @@ def _accuracy_sentence(summary: Summary, arm: str) -> str:
 
 
 def _without_groups(summary: Summary, arm: str) -> Iterator[str]:
-    """Say between which values the gain is if any one group of test images, such as one designer's, is left out."""
-    if gains := summary.without_group.get(arm):
-        (lowest, least), (highest, most) = (end(gains.items(), key=itemgetter(1)) for end in (min, max))
+    """Say between which values the gain is if any one group of test images, such as one designer's, is left out.
+
+    Nothing is said of groups that hardly matter, such as single photographs.
+    """
+    if not (gains := summary.without_group.get(arm)):
+        return
+    (lowest, least), (highest, most) = (end(gains.items(), key=itemgetter(1)) for end in (min, max))
+    if most - least >= MATTERS:
         yield (
             f"Leaving out any one group of images, the gain over {summary.reference_of(arm)} stays between "
             f"{number(least, True)} points (without {lowest}) and {number(most, True)} (without {highest})."

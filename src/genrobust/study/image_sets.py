@@ -41,7 +41,14 @@ log = logging.getLogger(__name__)
 
 PLAIN_TEMPLATE = "a photo of a {}"  # where neither images nor a recipe have prompts
 Load = Callable[[str], Recipe]  # by its name
-DataOf = Callable[[str], StudyData | None]  # the images of a recipe by its name; None for a folder
+
+
+class _Opener:
+    """Opens each thing once: the images of a recipe by its name, None for a folder, and stored images by their path."""
+
+    def __init__(self, load: Load) -> None:
+        self.data = cache(partial(_load_data, load=load))
+        self.stored = cache(lambda path: open_stored(Path(path)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,54 +76,54 @@ def open_sets(
     load: Load = load_recipe,
 ) -> AuditSets:
     """Open the named sets, as for `audit`; classes are those of `against`, or the dataset's own without it."""
-    data_of = cache(partial(_load_data, load=load))
-    real_data = data_of(against or dataset)
-    classes = _find_classes(dataset, against, real_data)
-    opened, templates = _open_dataset(dataset, classes, data_of)
+    opener = _Opener(load)
+    real_data = opener.data(against or dataset)
+    classes = _find_classes(dataset, against, opener)
+    opened, templates = _open_dataset(dataset, classes, opener)
     real: ImageSet | None = None
     test_sets: dict[str, ImageSet] = {}
     is_real = real_data is not None and against in (None, dataset)  # and is not compared with itself
     if real_data:
         real, test_sets = None if is_real else real_data.train, dict(real_data.tests)
     elif against:
-        real = open_images("real", open_stored(Path(against)), classes)
+        real = open_images("real", opener.stored(against), classes)
     for option in tests:
         name, equals, directory = option.partition("=")
         if not (name and equals and directory) or "://" in name:  # a URL, whose = belongs to its query
             raise UserError(f"--test {option}: write NAME=DIR")
         if name in test_sets:
             raise UserError(f"--test {name}: there is a test set of this name already; give this one another")
-        test_sets[name] = open_images(name, open_stored(Path(directory)), classes)
+        test_sets[name] = open_images(name, opener.stored(directory), classes)
     return AuditSets(
         dataset=opened,
         labels=classes.labels,
         texts=_class_texts(templates, load(name) if is_recipe(name := against or dataset) else None, classes.labels),
         real=real,
         tests=test_sets,
-        wild=None if wild is None else _open_generator_images(wild, classes, data_of),
+        wild=None if wild is None else _open_generator_images(wild, classes, opener),
         is_real=is_real,
     )
 
 
-def _find_classes(dataset: str, against: str | None, data: StudyData | None) -> FolderClasses:
-    if data is not None:
+def _find_classes(dataset: str, against: str | None, opener: _Opener) -> FolderClasses:
+    if (data := opener.data(against or dataset)) is not None:
         return FolderClasses.from_labels(data.labels)
     if against or not is_dataset(Path(dataset)):
-        return classes_of(open_stored(Path(against or dataset)))
+        return classes_of(opener.stored(against or dataset))
     return FolderClasses.from_labels(ShardDataset(Path(dataset), allow_partial=True).label_space())
 
 
-def _open_dataset(dataset: str, classes: FolderClasses, data_of: DataOf) -> tuple[ImageSet, tuple[str, ...]]:
+def _open_dataset(dataset: str, classes: FolderClasses, opener: _Opener) -> tuple[ImageSet, tuple[str, ...]]:
     """Return the dataset, and the templates of its prompts.
 
     Raises:
         UserError: It cannot be opened, or has other classes.
     """
-    if (data := data_of(dataset)) is not None:
+    if (data := opener.data(dataset)) is not None:
         _require_classes(dataset, data.labels.ids, classes)
         return data.train, ()
     if not is_dataset(folder := Path(dataset)):
-        return open_images("generated", open_stored(folder), classes, by_name=True), ()
+        return open_images("generated", opener.stored(dataset), classes, by_name=True), ()
     shards = ShardDataset(folder)
     _require_classes(dataset, shards.class_ids, classes)
     return shards, prompt_templates(shards)
@@ -145,11 +152,11 @@ def _class_texts(templates: Sequence[str], recipe: Recipe | None, labels: LabelS
     return [[text.replace("{}", c.prompt, 1) for text in templates or (PLAIN_TEMPLATE,)] for c in labels.classes]
 
 
-def _open_generator_images(source: str, classes: FolderClasses, data_of: DataOf) -> ImageSet:
+def _open_generator_images(source: str, classes: FolderClasses, opener: _Opener) -> ImageSet:
     """Return the images that the generator was trained on."""
-    data = data_of(source)
+    data = opener.data(source)
     if data is None:
-        return open_images("the generator's training images", open_stored(Path(source)), classes)
+        return open_images("the generator's training images", opener.stored(source), classes)
     if data.retrieval is None:
         raise UserError(f"--trained-on {source}: this recipe names no images under data.retrieved")
     _require_classes(f"--trained-on {source}", data.labels.ids, classes)

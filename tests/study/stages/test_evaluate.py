@@ -50,6 +50,13 @@ def test_adapted_classifiers_are_scored_beside_the_others_and_corruptions_beside
     assert adapted.summary.find("top1_adapted", "vit", minus="real") is not None
     assert adapted.notes == (*plain.notes, "vit: not adapted, since the network has no batch norms.")
 
+    stages = [
+        each.graph.evaluate(each.graph.runs)
+        for each in (study(tmp_path, "hand-drawn"), study(tmp_path, "foggy-weather"))
+    ]
+    without, corrupted = ({stage.cost(job).kind for job in stage.jobs()} for stage in stages)
+    assert without != corrupted, "images are made anew for corrupted sets: their rate is another one"
+
     alone = study(tmp_path, "foggy-weather").scores()
     assert alone.summary.shifts == ("foggy-weather",)
     assert files(tmp_path / "predictions") == after

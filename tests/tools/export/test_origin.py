@@ -46,7 +46,7 @@ def test_an_arm_of_a_recipe_judges_and_is_exported(own):
     genrobust(*words, "--run", said="training real")
     (judged,) = json.loads(Path("page/audit.json").read_text())["judgments"]
     assert judged["judge"] == "the classifier"
-    genrobust("export", "own.yaml:real", "--to", "timm", "--out", "mine")
+    genrobust("export", "own.yaml:real", "--to", "timm", "--out", "mine", said="the card gives no accuracies")
     assert (Path("mine") / "model.safetensors").exists()
     genrobust("export", "own.yaml:rael", "--to", "timm", code=2, said="'rael'")
 
@@ -58,7 +58,8 @@ def test_the_card_has_the_scores_of_its_own_training():
     genrobust("run", "own.yaml", *varied)
     assert "resized to 40 px" in genrobust("predict", "own.yaml:real", "test", *varied).stderr
 
-    genrobust("export", "own.yaml:real", "--to", "timm", "--out", "my_model", *varied)
+    done = genrobust("export", "own.yaml:real", "--to", "timm", "--out", "my_model", *varied)
+    assert "no accuracies" not in done.stderr
     (path,) = Path("runs").glob("own+*/results.json")
     raw, text = json.loads(path.read_text()), Path("my_model/README.md").read_text()
     table = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}

@@ -89,7 +89,8 @@ class Evaluate(Stage):
         evaluate, planned = self.context.recipe.evaluate, self.checkpoints.of(job.key)
         trained_on = planned.settings.image_size
         scale = ((evaluate.image_size or trained_on) / trained_on) ** 2
-        return Cost(scale * planned.size.multiply_adds * (1 + evaluate.flip))
+        kind = "corrupted" if {*self.context.data.derived} & {*self.context.test_sets} else ""  # made for each worker
+        return Cost(scale * planned.size.multiply_adds * (1 + evaluate.flip), kind=kind)
 
     def of(self, runs: Sequence[TrainingRun], adapted: bool = False) -> list[SavedPredictions[str]]:
         """Return the predictions of classifiers on every test set; missing ones are made in this process.

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from genrobust.cli import COMMANDS, USE, argument, in_group, option, tell, with_studies
+from genrobust.cli import COMMANDS, USE, argument, in_group, option, say, tell, with_studies
 from genrobust.core import UserError, require_packages
 from genrobust.tools.export.format import FORMATS, Format
 
@@ -45,5 +45,8 @@ def export(
         checkpoint = studies.checkpoint(what) or Path(what)
         study = studies.open(recipe) if recipe else None
         of_study = (None, None) if study is None else (study.recipe.evaluate, study.data.labels.descriptions)
-        export_classifier(checkpoint, form, folder, studies.results(what), arm, license, *of_study)
+        results = studies.results(what)
+        if recipe and results is None:
+            say(f"the card gives no accuracies: there is no report of {recipe} as it is now; genrobust run makes it")
+        export_classifier(checkpoint, form, folder, results, arm, license, *of_study)
     tell(folder)
