@@ -12,7 +12,6 @@ import ast
 import inspect
 import json
 import re
-import sys
 import tokenize
 import types
 import typing
@@ -87,8 +86,9 @@ def sections(section: type[Section], key: str = "") -> Iterator[tuple[type[Secti
 
 def models(section: type[Section]) -> dict[str, type[Section]]:
     """What is installed of the models that a section may have, by what chooses each; {"": section} for most."""
-    is_choice = issubclass(section, Choice) and "chosen_by" in vars(section)
-    return {"": section, **({k: v for k, v in section.models().items() if own(v)} if is_choice else {})}
+    if not (issubclass(section, Choice) and "chosen_by" in vars(section)):
+        return {"": section}
+    return {"": section, **{name: model for name, model in section.models().items() if own(model)}}
 
 
 def own(model: type[Section]) -> bool:
@@ -142,7 +142,7 @@ def by_key(text: str, keys: Collection[str]) -> tuple[str, dict[str, str]]:
     first, *paragraphs = text.split("\n\n")
     kept, about = [first], dict[str, list[str]]()
     for paragraph in paragraphs:
-        rest, key = [], ""
+        rest, key = list[str](), ""
         for sentence in re.split(r"(?<=\.)\s+(?=[A-Z`])", " ".join(paragraph.split())):
             if (begins := re.match(r"`(\w+)(?:: [^`]+)?`", sentence)) and begins[1] in keys:
                 key = begins[1]
@@ -157,7 +157,7 @@ def choices(section: type[Section]) -> dict[str, type[Section]]:
     choosing: dict[type[Section], list[str]] = {}
     for choice, model in models(section).items():
         for of in reversed(model.__mro__):
-            declares = any(key in of.model_fields for key in inspect.get_annotations(of))
+            declares = issubclass(of, BaseModel) and any(key in of.model_fields for key in inspect.get_annotations(of))
             if choice and of is not section and issubclass(of, section) and (declares or of is model):
                 choosing.setdefault(of, []).append(choice)
     return {in_bold(names): of for of, names in choosing.items()}
@@ -350,4 +350,4 @@ def standard(param: Any) -> str:
 PAGES: dict[str, Callable[[], str]] = {"recipe.md": recipe_reference, "commands.md": command_reference}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -21,6 +21,7 @@ from genrobust import Comparison, Predictions, Study, Summary, parse_recipe, sum
 from genrobust.classifiers import PredictedBy, open_classifier, predict_sets
 from genrobust.core import Subset
 from genrobust.data import list_cells, withheld_cells
+from genrobust.recipe import CellShare
 
 OUT = Path(__file__).with_suffix(".json")
 JUDGE = "oracle"  # the arm that says what generated images show: it has seen real images of all cells
@@ -57,11 +58,13 @@ def measured(studies: list[Study]) -> dict[str, Any]:
             keys = tuple(f"{draw}/{key}" for draw, one in enumerate(draws) for key in one.keys)
             logits, labels = (np.concatenate([getattr(one, what) for one in draws]) for what in ("logits", "labels"))
             predictions[arm, seed, name] = Predictions(name, logits, labels, keys)
-    summary = summarize(predictions, Comparison(HAS, [LACKS], reference="hole", min_images=1, image_groups=groups))
     first = studies[0]
+    cells = first.recipe.data.retrieved.without.cells
+    assert isinstance(cells, CellShare)  # as the recipe has it
+    summary = summarize(predictions, Comparison(HAS, [LACKS], reference="hole", min_images=1, image_groups=groups))
     return {
         "classes": len(first.data.labels),
-        "share": first.recipe.data.retrieved.without.cells.share,
+        "share": cells.share,
         "seeds": len(first.recipe.seeds),
         "images": {name: len(groups[name]) for name in (HAS, LACKS)},
         "families": {name: len({*groups[name]}) for name in (HAS, LACKS)},
@@ -72,7 +75,10 @@ def measured(studies: list[Study]) -> dict[str, Any]:
 
 def pooled(study: Study, lacks: bool) -> tuple[dict[tuple[str, int], Predictions], list[str]]:
     """The predictions of each arm and seed on all shifted images of cells that lack, or do not, and their families."""
-    cells, tests = withheld_cells(study.data), [name for name in study.shifts if name in study.data.image_groups]
+    cells, tests = (
+        withheld_cells(study.data),
+        [name for name in study.context.shifts if name in study.data.image_groups],
+    )
     masks = {
         name: np.array([(cell in cells) == lacks for cell in list_cells(study.data.tests[name])]) for name in tests
     }
@@ -83,9 +89,9 @@ def pooled(study: Study, lacks: bool) -> tuple[dict[tuple[str, int], Predictions
             np.concatenate([np.asarray(getattr(one, what))[mask] for one, mask in of_tests])
             for what in ("logits", "labels")
         )
-        keys = tuple(f"{one.test_set}/{one.keys[i]}" for one, mask in of_tests for i in np.flatnonzero(mask))
+        keys = tuple(f"{one.test_set}/{one.keys[i]}" for one, mask in of_tests for i in np.flatnonzero(mask).tolist())
         found[run.of, run.seed] = Predictions(LACKS if lacks else HAS, logits, labels, keys)
-    groups = [study.data.image_groups[name][i] for name in tests for i in np.flatnonzero(masks[name])]
+    groups = [study.data.image_groups[name][i] for name in tests for i in np.flatnonzero(masks[name]).tolist()]
     return found, groups
 
 

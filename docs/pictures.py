@@ -158,7 +158,7 @@ def icon(row: Row, size: int) -> Image.Image:
     return Image.open(io.BytesIO(row["image"])).convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
 
 
-def font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Return the font that comes with Pillow."""
     return ImageFont.load_default(size)
 

@@ -184,6 +184,8 @@ def test_further_pairs_are_differences_of_their_own(study):
         assert (score.value, score.lo, score.hi) == pytest.approx((-other.value, -other.hi, -other.lo))
     with pytest.raises(UserError, match="'absent' is no arm"):
         summed(study, pairs=[("real", "absent")])
+    with pytest.raises(UserError, match="group 'real' is called like an arm"):
+        summed(study, groups={"real": ["real", "real+generated"]})
 
 
 def test_predictions_are_asked_for_one_at_a_time_and_their_logits_read_once(study):
@@ -360,6 +362,9 @@ def test_clean_images_that_are_all_right_are_uncertain_too():
         ({"pictures": {"sold": ["a"]}}, "no test set 'sold'"),
         ({"published": {"sold": None}}, "no test set 'sold'"),
         ({"subsets": {"some": {"sold": [True]}}}, "no test set 'sold'"),
+        ({"subsets": {"solid": {"solid": [True]}}}, "'solid' is what other scores are called"),
+        ({"subsets": {"mean of shifts": {"solid": [True]}}}, "'mean of shifts' is what other scores"),
+        ({"shifts": ("mean of shifts",)}, "'mean of shifts' is what other scores"),
     ],
 )
 def test_a_comparison_names_each_test_set_once_and_groups_of_no_other(change, message):

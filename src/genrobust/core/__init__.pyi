@@ -14,7 +14,6 @@ from .devices import (
     available_devices as available_devices,
     compiler_options as compiler_options,
     device_kind as device_kind,
-    device_name as device_name,
     keep_freed_memory as keep_freed_memory,
     repeatable as repeatable,
     resolve_device as resolve_device,

@@ -68,20 +68,6 @@ def device_kind(name: str = "auto") -> str:
     return resolve_device(name).type
 
 
-def device_name(name: str = "auto") -> str:
-    """Return the card that the device called `name` is, such as "NVIDIA A100-SXM4-80GB"; else its kind.
-
-    Raises:
-        UserError: This machine has no such device.
-    """
-    device = resolve_device(name)
-    if device.type != "cuda":
-        return device.type
-    import torch
-
-    return torch.cuda.get_device_name(device)
-
-
 def waiting_of_threads() -> dict[str, str]:
     """Environment variables to set before torch is loaded: the user's own, or else `WAITING`."""
     return {name: os.environ[name] for name in WAITING if name in os.environ} or dict(WAITING)

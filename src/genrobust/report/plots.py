@@ -100,7 +100,7 @@ def lanes(summary: Summary, arms: Sequence[str], test_sets: Sequence[str], with_
         return Lane(arm, position(score.value), (position(lo), position(hi)), label, tuple(map(position, groups)))
 
     rows = {test: [lane(arm, test) for arm in arms] for test in test_sets}
-    return Lanes(rows, ticks, {test: at for test, rate in chance.items() if 0 < (at := position(rate)) < 100})
+    return Lanes(rows, ticks, {test: at for test, rate in chance.items() if 0 <= (at := position(rate)) <= 100})
 
 
 def accuracy_range(summary: Summary, arm: str, test_set: str) -> tuple[float, float]:

@@ -58,7 +58,7 @@ class Comparison:
 
     Raises:
         ValueError: `bootstrap` is below 20, a test set is named twice, or `image_groups`, `pictures`, `published` or
-            `subsets` name another one.
+            `subsets` name another one; or a test set or a subset has a name that scores have already.
     """
 
     clean: str
@@ -82,6 +82,8 @@ class Comparison:
         tests = (self.clean, *self.shifts)
         if len(set(tests)) < len(tests):
             raise ValueError(f"shifts: name each test set once, and {self.clean!r} as clean alone")
+        if taken := [name for name in self.subsets if name in tests] or [*{MEAN_OF_SHIFTS} & {*tests, *self.subsets}]:
+            raise ValueError(f"{taken[0]!r} is what other scores are called: give this set another name")
         by_test = {name: getattr(self, name) for name in ("image_groups", "pictures", "published")}
         by_test["subsets"] = [name for masks in self.subsets.values() for name in masks]
         for argument, names in by_test.items():
@@ -182,7 +184,11 @@ def score_baselines(predictions: StudyPredictions, clean: str, shifts: Sequence[
 
 
 def _references(comparison: Comparison, arms: Sequence[str]) -> dict[str, str]:
-    """Return what each arm and group is compared with. Raises UserError for a name that is no arm."""
+    """Return what each arm and group is compared with.
+
+    Raises:
+        UserError: A name that is no arm, or a group that is called like one.
+    """
     references = dict.fromkeys(arms, comparison.reference) | dict(comparison.references)
     compared = [name for pair in (*comparison.pairs, *references.items()) for name in pair]
     for role, names in (
@@ -194,6 +200,8 @@ def _references(comparison: Comparison, arms: Sequence[str]) -> dict[str, str]:
             if name not in arms:
                 raise UserError(f"{role}: {name!r} is no arm with predictions; the arms are {', '.join(arms)}")
     groups = comparison.groups
+    if taken := [group for group in groups if group in arms]:
+        raise UserError(f"group {taken[0]!r} is called like an arm: give it another name")
     return references | {group: group_reference(group, groups, references) for group in groups}
 
 

@@ -17,7 +17,6 @@ from genrobust.core import (
     LabelSpace,
     StudyData,
     UserError,
-    device_name,
     made_by,
     no_progress,
 )
@@ -181,4 +180,5 @@ def open_kept_parts(folder: Path, device: torch.device) -> KeptParts:
 
     Those of another kind of device, or that other code or libraries made, are not found.
     """
-    return KeptParts(folder / PARTS, device_name(str(device)), made_by("filter"))
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return KeptParts(folder / PARTS, name, made_by("filter"))

@@ -62,5 +62,8 @@ def test_real_images_alone_have_no_fidelity_and_single_images_no_diversity() -> 
     real, few = qualities({"real": seen((3, 3), 0.3, 0), "few": seen((1, 1), 0.3, 1)}, CLASSES[:2])
     assert (few.fid, few.distance, few.vendi, few.per_class) == (None, None, None, 0.0)
     assert real.clip_score > 0
+    apart = {"real": seen((9, 9), 0.3, 0), "first": seen((20, 0), 0.3, 1), "second": seen((0, 6), 0.3, 2)}
+    _, first, second = qualities(apart, CLASSES[:2])
+    assert (first.fid, second.fid) == (None, None) and first.clip_score > 0, "they share no class"
     (alone,) = qualities({"real": seen((3, 3), 0.3, 0)}, CLASSES[:2])
     assert alone.n == 6 and alone.vendi is not None

@@ -28,7 +28,8 @@ def qualities(sources: Mapping[str, SourceEmbeddings], classes: np.ndarray) -> t
     `classes`, float [K, D], are the embeddings of the classes' names.
 
     For FID, KID, precision and recall, every generated source is cut to the same number of images per class; the real
-    images are used in full. Diversity uses one number per class for all sources, the real images too.
+    images are used in full. Generated sources that share no class have none of these. Diversity uses one number per
+    class for all sources, the real images too.
     """
     generated_labels = [source.labels for name, source in sources.items() if name != REAL]
     compared_counts = common_counts(*generated_labels) if generated_labels else {}
@@ -40,7 +41,7 @@ def qualities(sources: Mapping[str, SourceEmbeddings], classes: np.ndarray) -> t
         chosen = np.arange(len(source.labels)) if is_whole else first_of_each_class(source.labels, compared_counts)
         sizes = len(chosen), len(sources[REAL].labels)
         scores = dict[str, float | None].fromkeys(("fid", "kid", "precision", "recall"))
-        if name != REAL and min(sizes) > NEIGHBORS:
+        if name != REAL and compared_counts and min(sizes) > NEIGHBORS:
             scores |= fidelity(source.embeddings[chosen], sources[REAL].embeddings)
         distance: float | None = None
         vendi: float | None = None

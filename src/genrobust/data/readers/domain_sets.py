@@ -96,12 +96,13 @@ class DomainSet(DataSource):
         ):  # fmt: skip
             if unknown := [name for name in given if name is not None and name not in known]:
                 raise UserError(f"data.{key}: no domain {unknown[0]!r}; there are {', '.join(known)}")
-        wanted = {bare_name(name): name for name in names if name in taken}
-        if twice := [name for name in names if name in taken and wanted[bare_name(name)] != name]:
-            raise UserError(
-                f"data.root: the domains {twice[0]} and {wanted[bare_name(twice[0])]} are one name but for case, "
-                "spaces, hyphens and underscores: rename one"
-            )
+        chosen = [name for name in names if name in taken]
+        if len(chosen) < 2:
+            only = ", ".join(chosen) or "none"
+            raise UserError(f"data: of the domains in {self.root}, two are needed, one to test on, and there is {only}")
+        if not self.official:
+            return self.root, dict(zip(chosen, chosen, strict=True))
+        wanted = {bare_name(name): name for name in chosen}  # however a mirror spells them
         folder = max(_places(self.root), key=lambda place: len(wanted.keys() & _subfolders(place).keys()))
         there = _subfolders(folder)
         if missing := [name for bare, name in wanted.items() if bare not in there]:
@@ -110,9 +111,6 @@ class DomainSet(DataSource):
                 f"data.root: {folder} lacks the domain {missing[0]} and holds {holds}: "
                 "name the folder of the domains, unpack the set again, or take those that are there with data.domains"
             )
-        if len(wanted) < 2:
-            only = ", ".join(wanted.values()) or "none"
-            raise UserError(f"data: of the domains in {folder}, two are needed, one to test on, and there is {only}")
         return folder, {name: name if (folder / name).is_dir() else there[bare] for bare, name in wanted.items()}
 
     def _open(self, folder: Path, domains: Mapping[str, str]) -> tuple[FolderClasses, ListedImages]:
