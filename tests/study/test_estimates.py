@@ -89,13 +89,15 @@ def test_the_table_of_times_counts_what_is_done_now(tmp_path):
 
 
 def test_an_estimate_shares_the_jobs_out():
-    jobs = [(Job(n, "", 100), 10.0 if n < 3 else 2.0) for n in range(4)]  # 10 s each, and 50 s
+    jobs = [(Job(n, "", 100, total=100), 10.0 if n < 3 else 2.0) for n in range(4)]  # 10 s each, and 50 s
     assert estimate(jobs, 1) == 80
     assert estimate(jobs, 2) == 50
     assert estimate(jobs[:3], 2) == 20
     assert estimate([], 4) == 0
-    assert estimate([*jobs, (Job(4, "", 1), None)], 2) is None
-    together = [(Job(n, "", 100, workers=2), 2.0) for n in range(2)]  # each by both workers, after the others
+    assert estimate([*jobs, (Job(4, "", 1, total=1), None)], 2) is None
+    together = [
+        (Job(n, "", 100, workers=2, total=100), 2.0) for n in range(2)
+    ]  # each by both workers, after the others
     assert estimate([*jobs, *together], 2) == 50 + 2 * 25
 
 

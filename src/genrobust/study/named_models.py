@@ -96,10 +96,10 @@ def predictions_of(
     others = {m.recipe: m.makes.context for m in named if m.makes and m.makes.context.recipe.data != study.recipe.data}
     for copies in (copies for other in others.values() for copies in study.context.copies_in(other)):
         studies.say(f"warning: {copies}")
-    for name, model in opened:
-        by, room = predicted_by(model), study.out / "predictions"
-        settings = study.recipe.evaluate.batch_size, study.recipe.device
-        yield name, predict_sets(room, {by: model}, study.context.test_sets, study.data.labels, *settings)[by]
+    settings = study.recipe.evaluate.batch_size, study.recipe.device
+    of_models = {predicted_by(model): model for _, model in opened}
+    made = predict_sets(study.out / "predictions", of_models, study.context.test_sets, study.data.labels, *settings)
+    yield from ((name, made[predicted_by(model)]) for name, model in opened)
 
 
 def predicted_by(model: OpenClassifier) -> PredictedBy:

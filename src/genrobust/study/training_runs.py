@@ -116,8 +116,12 @@ def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
             settings = train.changed(standard, "a baseline")
             name = f"{architecture}, {fraction:g} of real, {steps} steps"
             runs.append(TrainingRun(name, parts, settings, 0, baseline=True))
+    runs = list(dict.fromkeys(runs))  # the shortest trainings are as long as each other
     if count > len(runs):
-        raise UserError(f"robustness.grid: {count} asks for more than the {len(runs)} models that the grid holds")
+        raise UserError(
+            f"robustness.grid: {count} asks for more than the {len(runs)} models that the grid holds; longer trainings "
+            "differ in more ways"
+        )
     return runs[:count]
 
 

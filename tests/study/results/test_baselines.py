@@ -45,6 +45,13 @@ def test_more_models_than_there_are_is_refused():
         grid(TrainConfig(), 49, 1800)
 
 
+def test_no_model_of_short_trainings_counts_twice():
+    short = TrainConfig(steps=20, warmup_steps=2)
+    assert len({model.name for model in grid(short, 10, 1378)}) == 10
+    with pytest.raises(UserError, match=r"more than the 30 models .* longer trainings"):
+        grid(short, 48, 1378)
+
+
 HEADER = "model,test_set,clean,shifted"
 ROWS = "a,sketch,50,20\nb,sketch,60,30\nc,sketch,70,45\nd,sketch,80,50\n"
 

@@ -58,6 +58,16 @@ def test_a_study_says_how_its_arms_were_mixed_and_makes_nothing_twice(data, tmp_
     assert contents(tmp_path / "checkpoints") == made
 
 
+def test_a_probe_before_fine_tuning_is_part_of_what_each_of_its_images_costs(data, tmp_path):
+    """Else the rate counts the probed images, and what the training costs does not."""
+    raw = recipe_of(data)
+    raw["arms"][0]["train"] |= {"method": "lp-ft"}
+    study = Study(parse_recipe(raw), tmp_path)
+    run = next(run for run in study.graph.runs if run.of == "balanced")
+    (job,) = (job for job in study.graph.train([run]).jobs() if job.key == run)
+    assert job.size > job.left == job.total * job.each
+
+
 def test_a_source_without_styles_is_named_before_anything_is_trained(data, tmp_path):
     raw = recipe_of(data)
     raw["arms"][0]["mixture"][0]["balance"] = ["class", "style"]

@@ -39,8 +39,8 @@ class Job:
 
     @property
     def left(self) -> int:
-        """How much of it is left, in the unit of its work."""
-        return self.size - self.saved * self.each
+        """How much of `total` is left, in the unit of its work: without what is done beside, such as a probe."""
+        return min(self.size, (self.total - self.saved) * self.each)
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ class Row:
 
     @property
     def done(self) -> int:
-        return sum(max(job.saved, job.total - math.ceil(job.left / job.each)) for job in self.jobs)
+        return sum(job.total - math.ceil(job.left / job.each) for job in self.jobs)
 
     @property
     def unit(self) -> str:
