@@ -6,9 +6,11 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from PIL import Image
+from pydantic import TypeAdapter
 from rich.console import Console
 from scipy.special import ndtr
 
@@ -29,7 +31,7 @@ from genrobust.core import (
     Summary,
 )
 from genrobust.report import ReportView, terminal
-from genrobust.report.results import summary_from_json, summary_to_json
+from genrobust.report.results import summary_to_json
 from genrobust.robustness import list_metrics
 
 TOP1 = {  # by arm and test set; pixel is too small for the mean
@@ -121,6 +123,14 @@ def summary() -> Summary:
         missed=(MissedImage("solid", 7, "solid-7", 0, 2, 0.75),),
         missed_counts={"test": 0, "solid": 12},
     )  # fmt: skip
+
+
+def summary_from_json(plain: dict[str, Any]) -> Summary:
+    """What `summary_to_json` made `plain` from."""
+    keys = [ScoreKey(*(row[name] for name in ScoreKey._fields)) for row in plain["scores"]]
+    scores = TypeAdapter(list[Score]).validate_python(plain["scores"])
+    summary = TypeAdapter(Summary).validate_python({**plain, "scores": {}})
+    return replace(summary, scores=dict(zip(keys, scores, strict=True)))
 
 
 @pytest.fixture

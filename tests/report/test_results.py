@@ -7,15 +7,13 @@ import json
 from dataclasses import replace
 
 import pytest
+from small_record import summary_from_json
 
-from genrobust.core.errors import UserError
 from genrobust.core.results import MEAN_OF_SHIFTS, ScoreKey
 from genrobust.recipe import load_recipe
 from genrobust.report.renderers.csv import summary_to_csv
-from genrobust.report.renderers.json import results_to_json
-from genrobust.report.results import read_results, report_inputs, summary_from_json, summary_to_json
+from genrobust.report.results import report_inputs, summary_to_json
 from genrobust.report.tables import difference_table, further_tables, main_tables, metric_table
-from genrobust.report.view import ReportView
 from genrobust.robustness import list_metrics
 from genrobust.robustness.metric import find_metric
 
@@ -25,28 +23,6 @@ TOP1, ER = find_metric("top1"), find_metric("er")
 def test_a_summary_survives_json(summary, grouped):
     for kept in (summary, grouped.summary):
         assert summary_from_json(json.loads(json.dumps(summary_to_json(kept, list_metrics())))) == kept
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda plain: plain.pop("scores"),
-        lambda plain: plain["lines"]["solid"].pop("slope"),
-        lambda plain: plain["scores"].append({"arm": "real"}),
-        lambda plain: plain.update(format=99),
-        lambda plain: plain.update(groups=[1, 2]),
-        lambda plain: plain.update(missed=[{"key": "a.png"}]),
-        lambda plain: plain["scores"][0].update(value="high"),
-    ],
-)
-def test_results_of_another_shape_are_refused_with_what_to_do(record, spoil, tmp_path):
-    plain = json.loads(json.dumps(results_to_json(ReportView(record))))
-    (tmp_path / "results.json").write_text(json.dumps(plain))
-    assert read_results(tmp_path / "results.json").summary == record.summary
-    spoil(plain["summary"])
-    (tmp_path / "results.json").write_text(json.dumps(plain))
-    with pytest.raises(UserError, match=r"cannot read .*results\.json: .*run the study again"):
-        read_results(tmp_path / "results.json")
 
 
 def test_a_report_is_named_after_what_its_table_of_baselines_holds_and_not_where_it_lies(tmp_path):

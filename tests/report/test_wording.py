@@ -4,11 +4,12 @@
 from dataclasses import replace
 
 import pytest
+from small_record import summary_from_json
 
 from genrobust.core import Score
 from genrobust.report.renderers.html import html
 from genrobust.report.renderers.markdown import markdown
-from genrobust.report.results import summary_from_json, summary_to_json
+from genrobust.report.results import summary_to_json
 from genrobust.report.sections.limits import limits
 from genrobust.report.tables import main_tables
 from genrobust.report.view import ReportView

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import pytest
 from html_page import EVIL, Page
+from small_record import summary_from_json
 
 from genrobust.core.errors import UserError
 from genrobust.core.files import LOCK, MANIFEST
 from genrobust.core.results import MEAN_OF_SHIFTS
 from genrobust.report.renderers.html import html
 from genrobust.report.renderers.markdown import markdown
-from genrobust.report.results import summary_from_json
 from genrobust.report.sections.gallery import OPEN_CLASSES
 from genrobust.report.view import ReportView
 from genrobust.report.write import write_report

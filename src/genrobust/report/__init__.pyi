@@ -16,7 +16,6 @@ from .renderers.markdown import escaped as escaped, fenced as fenced
 from .renderers.terminal import terminal as terminal
 from .results import (
     REPORT as REPORT,
-    read_results as read_results,
     report_inputs as report_inputs,
 )
 from .view import ReportView as ReportView

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from html_page import EVIL, Page
 from PIL import Image
+from small_record import summary_from_json
 
 from genrobust.core.record import StudyRecord
 from genrobust.core.results import ALL_SHIFTS, ClassReport, Confusion
 from genrobust.report.renderers.markdown import markdown
-from genrobust.report.results import summary_from_json
 from genrobust.report.sections.confusion import confusion
 from genrobust.report.view import ReportView
 from genrobust.report.write import write_report

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from small_record import summary_from_json
+
 from genrobust.core.record import Curve
 from genrobust.report.renderers.html import html
 from genrobust.report.renderers.json import results_to_json
 from genrobust.report.renderers.markdown import markdown
-from genrobust.report.results import summary_from_json
 from genrobust.report.sections.curves import HEAD, curves
 from genrobust.report.view import ReportView
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,8 @@ from genrobust.classifiers import (
     open_classifier,
     protocol,
 )
-from genrobust.core import GenrobustError, UserError, slug
+from genrobust.core import GenrobustError, Score, UserError, read_page_json, slug
 from genrobust.recipe import EvaluateConfig
-from genrobust.report import read_results
 from genrobust.tools.export.folder import new_folder, write_card
 from genrobust.tools.export.format import ClassifierFormat
 
@@ -89,6 +88,17 @@ def _logits(opened: OpenClassifier, size: int) -> torch.Tensor:
     return logits
 
 
+def _scores(summary: Mapping[str, Any], arm: str, seed: int) -> Iterator[tuple[str, Score, Score | None]]:
+    """Yield each test set of a report, with the top-1 and the effective robustness of one of its checkpoints."""
+    found = {
+        (row["metric"], row["test_set"]): Score(**{field.name: row[field.name] for field in fields(Score)})
+        for row in summary["scores"]
+        if (row["arm"], row["seed"], row["minus"]) == (arm, seed, "")
+    }
+    for test in (summary["clean"], *summary["shifts"], *summary["left_out"]):
+        yield test, found["top1", test], found.get(("er", test))
+
+
 def _write_card(
     folder: Path,
     form: ClassifierFormat,
@@ -101,16 +111,15 @@ def _write_card(
     size = settings.image_size or info.image_size
     training = {**(info.training.get("config") or {}), **info.training}
     init, scores = str(training.get("init") or ""), []
-    seed, study = training.get("seed"), read_results(results) if results else None
-    if study and training.get("run") not in [of.trained.get(str(seed), "") for of in study.arms if of.name == arm]:
+    seed, study = training.get("seed"), read_page_json(results) if results else None
+    arms = {of["name"]: of["trained"] for of in study["arms"]} if study else {}
+    if training.get("run") != arms.get(arm, {}).get(str(seed), ""):
         study = None  # which is of another training
     if study:
-        find = study.summary.find
-        scores = [(test, find("top1", arm, test, seed), find("er", arm, test, seed)) for test in study.summary.tests]
+        scores = list(_scores(study["summary"], arm, training["seed"]))
     measured = [
         EvalResult("image-classification", slug(test), test, "accuracy", round(top1.value, 2))
         for test, top1, _ in scores
-        if top1
     ]
     write_card(
         folder,
