@@ -31,7 +31,6 @@ class SourceQuality:
     training images: None for these. `distance` is the mean distance of two images of a class, `vendi` their effective
     number (Vendi score) among `per_class` (a mean over classes); None where a class has but one. `clip_score` is the
     mean cosine, times 100, of image and class, `agreement` the share that the CLIP takes for their class.
-    `per_second` images were made in a second; None where none were, or the time is not known.
     """
 
     source: str
@@ -46,7 +45,6 @@ class SourceQuality:
     vendi: float | None
     clip_score: float
     agreement: float
-    per_second: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

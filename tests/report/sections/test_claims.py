@@ -18,7 +18,7 @@ from genrobust.report.write import write_report
 from genrobust.robustness import check_claims
 from genrobust.robustness.claims import holm
 
-GENERATED = SourceQuality("generated", 5600, 2800, 0.1234, 0.0256, 0.5, 0.25, 12.4, 0.81, 6.789, 31.25, 0.9, 18.96)
+GENERATED = SourceQuality("generated", 5600, 2800, 0.1234, 0.0256, 0.5, 0.25, 12.4, 0.81, 6.789, 31.25, 0.9)
 REAL = SourceQuality("real", 1800, 1319, None, None, None, None, 12.4, 0.6, 5.0, 33.0, 0.95)
 
 
@@ -53,9 +53,9 @@ def rows_of(record: StudyRecord) -> list[list[str]]:
 def test_rows_of_qualities_have_the_accuracy_of_who_trained_on_that_source_alone(asked: StudyRecord) -> None:
     real, generated = quality_rows(asked)
     assert len(real) == len(generated) == len(QUALITY_HEADS)
-    words = f"generated|5,600|89.6 (87.6{EN_DASH}91.6)|0.123|25.6|50|25|0.810|6.79|31.2|90|19.0"
+    words = f"generated|5,600|89.6 (87.6{EN_DASH}91.6)|0.123|25.6|50|25|0.810|6.79|31.2|90"
     assert "|".join(generated) == words
-    assert real[2] == f"90.0 (88.0{EN_DASH}92.0)" and real[3:7] == [EN_DASH] * 4 and real[-1] == EN_DASH
+    assert real[2] == f"90.0 (88.0{EN_DASH}92.0)" and real[3:7] == [EN_DASH] * 4
 
 
 OUTCOMES = ["holds", "not measured", "undecided"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genrobust.core import Cells, Summary, count
+from genrobust.core import Cells, Summary, count, some_of
 from genrobust.report.nouns import Column, Entry, ReportSection, Table
 from genrobust.report.tables import difference_entry, score_entry
 from genrobust.report.view import SECTIONS, ReportView
@@ -46,6 +46,5 @@ def _table(summary: Summary, cells: Cells) -> Table:
 
 def _in_words(cells: Cells) -> str:
     """Name the arms that lack cells, and the first of these."""
-    names = [f"{name} in {style} ({n:,})" for name, style, n in cells.lacking]
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return f"Lacking in {'; '.join(cells.arms)}: {', '.join(names[:NAMED])}{more} (test images)."
+    names = some_of([f"{name} in {style} ({n:,})" for name, style, n in cells.lacking], NAMED)
+    return f"Lacking in {'; '.join(cells.arms)}: {names} (test images)."

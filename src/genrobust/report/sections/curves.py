@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from genrobust.report.nouns import ReportSection
+from genrobust.report.nouns import Plot, ReportSection, Table
 from genrobust.report.plots import scatter
 from genrobust.report.tables import main_tables
 from genrobust.report.view import SECTIONS, ReportView
@@ -15,13 +15,13 @@ HEAD = "share of fine-tuning"  # of a table's rows: 0 is the pretrained network,
 @SECTIONS.register("curves")
 def curves(view: ReportView) -> ReportSection | None:
     """Return the curves of all arms that have one: a plot for each shift, and the main tables."""
-    drawn = []
+    tables, plots = list[Table](), list[Plot]()
     for curve in view.record.curves:
-        tables = main_tables(curve.summary, view.metrics).values()
         measured = replace(view.record, summary=curve.summary)
-        plots = scatter(measured, curve.summary.arms, "panel_of_curve", view.looks, of=curve.arm)
-        drawn.append((curve.arm, plots, [replace(table, head=HEAD) for table in tables]))
-    if not drawn:
+        plots += scatter(measured, curve.summary.arms, "panel_of_curve", view.looks, of=curve.arm)
+        for table in main_tables(curve.summary, view.metrics).values():
+            tables.append(replace(table, head=HEAD, caption=f"{curve.arm}: {table.caption}"))
+    if not tables:
         return None
     return ReportSection(
         title="Between pretrained and fine-tuned",
@@ -29,6 +29,6 @@ def curves(view: ReportView) -> ReportSection | None:
         label="WiSE-FT",
         lead="Weights that are mixed without training (WiSE-FT): 0 is the network before fine-tuning, 1 the one after. "
         "A curve above the baseline line is effective robustness.",
-        tables=[replace(table, caption=f"{arm}: {table.caption}") for arm, _, shown in drawn for table in shown],
-        plots=[plot for _, plots, _ in drawn for plot in plots],
+        tables=tables,
+        plots=plots,
     )

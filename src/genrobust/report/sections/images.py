@@ -10,11 +10,11 @@ from genrobust.report.wording import EN_DASH, number, span
 
 QUALITY_HEADS = (
     "source", "images", "accuracy score, %", "FID", "KID x 1,000", "precision, %", "recall, %", "distance",
-    "Vendi score", "CLIP score", "label agreement, %", "images/s a worker",
+    "Vendi score", "CLIP score", "label agreement, %",
 )  # fmt: skip
 _FORMATS = {  # the digits of each metric, and what it is multiplied by
     "fid": (3, 1), "kid": (1, 1000), "precision": (0, 100), "recall": (0, 100), "distance": (3, 1), "vendi": (2, 1),
-    "clip_score": (1, 1), "agreement": (0, 100), "per_second": (1, 1),
+    "clip_score": (1, 1), "agreement": (0, 100),
 }  # fmt: skip
 
 

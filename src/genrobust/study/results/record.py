@@ -6,7 +6,6 @@ import datetime
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from importlib import metadata
 
 import numpy as np
@@ -21,7 +20,6 @@ from genrobust.core import (
     LabelSpace,
     MissedPicture,
     Picture,
-    SourceQuality,
     StudyData,
     StudyRecord,
     Summary,
@@ -38,7 +36,6 @@ from genrobust.study.graph import Graph
 from genrobust.study.provenance import Makers
 from genrobust.study.results.initial_weights import describe_starts
 from genrobust.study.results.scoring import StudyScores
-from genrobust.study.stages.generate import Generate, dataset_cost
 from genrobust.study.stages.stage import Stage, rows
 from genrobust.study.stages.train import Train
 from genrobust.study.training_runs import TrainingRun
@@ -66,7 +63,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         notes=(*_notes(graph, scores), *scores.notes),
         not_generated=recipe.not_generated,
         claims=tuple(Claim(**claim.model_dump()) for claim in recipe.claims),
-        qualities=tuple(_qualities(graph)),
+        qualities=() if recipe.quality is None else tuple(graph.describe(recipe.quality).found()),
         curves=scores.curves,
         answer=recipe.answer or "",
         class_names=context.data.labels.names,
@@ -125,17 +122,6 @@ def _stages_of(graph: Graph, run: TrainingRun) -> Iterator[Stage]:
         for made in graph.make(source):
             yield from made.order()
     yield Train(graph.checkpoints, [run.tuned])
-
-
-def _qualities(graph: Graph) -> Iterator[SourceQuality]:
-    """Yield what the images of each source are like; nothing where the recipe does not ask."""
-    config, context, datasets = graph.recipe.quality, graph.context, graph.images.datasets
-    for quality in () if config is None else graph.describe(config).found():
-        made = datasets.get(quality.source)
-        rate = None
-        if made is not None:
-            rate = Rates(context.out).known(Generate.name, context.worker, dataset_cost(made))
-        yield replace(quality, per_second=rate)
 
 
 def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
