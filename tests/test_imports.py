@@ -68,10 +68,9 @@ def test_nothing_else_lies_at_the_top() -> None:
     ]
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if room_of(m) not in TOP], ids=str)
-def test_imports_go_down_and_from_packages(module: Path) -> None:
-    mine = room_of(module)
-    for theirs, rest in own_imports(module):
+def test_imports_go_down_and_from_packages() -> None:
+    imports = ((m, room_of(m), *found) for m in MODULES if room_of(m) not in TOP for found in own_imports(m))
+    for module, mine, theirs, rest in imports:
         if theirs == mine:
             assert mine != "tools" or rest[0] == module.parts[1], f"{module} imports from {rest[0]}: tools are slices"
             continue
@@ -80,28 +79,28 @@ def test_imports_go_down_and_from_packages(module: Path) -> None:
         assert len(rest) == 1, f"{module} imports from inside {theirs}: from genrobust.{theirs} import ..."
 
 
-@cache
-def dependencies() -> tuple[tuple[list[str], list[str]], ...]:
+def dependencies() -> list[tuple[list[str], list[str]]]:
     """Each module with one that it imports, both as the parts of their names."""
     names = {dotted(m) for m in MODULES}
     found = []
     for module in MODULES:
         for parts in ([room, *rest] for room, rest in own_imports(module)):
             found.append((dotted(module).split("."), parts if ".".join(parts) in names else parts[:-1]))
-    return tuple(found)
+    return found
 
 
-@pytest.mark.parametrize("folder", sorted({m.parent for m in MODULES}), ids=str)
-def test_no_folder_or_module_imports_one_that_imports_it_back(folder: Path) -> None:
-    inside, depth = list(folder.parts), len(folder.parts)
-    graph: dict[str, set[str]] = {}
-    for importer, imported in dependencies():
-        if importer[:depth] == imported[:depth] == inside:
-            mine, theirs = (".".join(parts[depth : depth + 1]) for parts in (importer, imported))
-            graph.setdefault(mine, set()).update({theirs} - {mine})
-    while leaves := {name for name, others in graph.items() if not others & graph.keys()}:
-        graph = {name: others for name, others in graph.items() if name not in leaves}
-    assert graph == {}
+def test_no_folder_or_module_imports_one_that_imports_it_back() -> None:
+    found = dependencies()
+    for folder in sorted({m.parent for m in MODULES}):
+        inside, depth = list(folder.parts), len(folder.parts)
+        graph: dict[str, set[str]] = {}
+        for importer, imported in found:
+            if importer[:depth] == imported[:depth] == inside:
+                mine, theirs = (".".join(parts[depth : depth + 1]) for parts in (importer, imported))
+                graph.setdefault(mine, set()).update({theirs} - {mine})
+        while leaves := {name for name, others in graph.items() if not others & graph.keys()}:
+            graph = {name: others for name, others in graph.items() if name not in leaves}
+        assert graph == {}, folder
 
 
 @pytest.mark.parametrize(

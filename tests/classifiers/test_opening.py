@@ -146,7 +146,7 @@ def test_what_cannot_be_opened_is_told(
     refuses(f"test_resnett@{weights}", "knows no architecture 'test_resnett'; did you mean test_resnet")
     refuses(f"alexnet@{weights}", "does not fit alexnet")
     refuses(f"test_resnet@{tmp_path / 'none.pth'}", "no file .*none.pth")
-    for word in (exports["timm"], exports["onnx"], exports["timm"].parent / "timm"):
+    for word in (exports["timm"], exports["onnx"]):
         refuses(word, r"labels\.txt names 2 classes, and .* has 8 logits", labels)
     labels.write_text("\n")
     refuses(exports["onnx"], "names no class", labels)

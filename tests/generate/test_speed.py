@@ -103,6 +103,8 @@ def test_running_out_of_memory_frees_what_was_computed():
             compute()
     except OutOfMemory:
         assert kept[0]() is None
+    else:
+        pytest.fail("the error was lost")
 
 
 GB = 10**9

@@ -22,7 +22,6 @@ from genrobust.generate.train.class_model import NULL, ClassCondition, Numbers, 
 from genrobust.generate.train.objective import in_range, load_views
 from genrobust.recipe import PATCH, GenerateConfig, GeneratorConfig
 
-VAE_WEIGHTS = "diffusion_pytorch_model.safetensors"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-import yaml
-from kill_and_resume import contents, kill_and_resume
+from kill_and_resume import contents
 from safetensors.torch import load_file, save_file
 from small_study import CLASSES, TRAIN, folders_section
 
@@ -150,12 +149,3 @@ def test_a_network_that_cannot_be_made_stops_a_study_before_its_first_training(r
         with pytest.raises(GenrobustError, match="cannot load the weights"):
             begin()
     assert not list(tmp_path.glob("out/checkpoints/*/*.safetensors"))
-
-
-@pytest.mark.thorough
-def test_it_survives_kills(start, recipe, tmp_path):
-    arms = [arm for arm in recipe["arms"] if arm["name"] in ("real", "full")]
-    path = tmp_path / "tuned.yaml"
-    path.write_text(yaml.safe_dump(recipe | {"arms": arms, "zero_shot": None}))
-    out = tmp_path / "out"
-    kill_and_resume(start, ["evaluate", str(path), "--out", str(out)], out, kills=2)
