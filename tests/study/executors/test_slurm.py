@@ -1,9 +1,10 @@
-"""The jobs of a SLURM cluster, as submitit starts them on this machine: the same code, and no queue."""
+"""The jobs of a SLURM cluster, as submitit starts them on this machine, by itself or by commands of a small cluster."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -77,3 +78,73 @@ def test_a_study_is_that_of_one_process(write_folder: Callable[..., Path], tmp_p
 def test_several_processes_of_a_job_do_it_together(slurm, tmp_path: Path) -> None:
     slurm.run(meetings(tmp_path, "a"))
     assert [count_of(tmp_path, f"try-a-{rank}-of-2") for rank in range(2)] == [1, 1]
+
+
+SCRIPTS = {  # of a SLURM of one node, which starts at once what it is sent
+    "sbatch": """#!{python}
+import os, re, subprocess, sys
+from pathlib import Path
+here, text = Path(__file__).parent, Path(sys.argv[1]).read_text()
+job = 100 + len(list(here.glob("*.sh")))
+(here / f"{{job}}.sh").write_text(text)
+array = re.search(r"--array=0-([0-9]+)", text)
+for task in range(int(array[1]) + 1) if array else [None]:
+    name = f"{{job}}" if task is None else f"{{job}}_{{task}}"
+    told = {{"JOB_ID": name, "JOB_NODELIST": "here", "JOB_NUM_NODES": 1, "NTASKS": 1}}
+    told |= {{"NODEID": 0, "PROCID": 0, "LOCALID": 0}}
+    told |= {{}} if task is None else {{"ARRAY_JOB_ID": job, "ARRAY_TASK_ID": task}}
+    ends = f"bash {{here}}/{{job}}.sh; echo $? > {{here}}/{{name}}.ended"
+    env = os.environ | {{f"SLURM_{{key}}": str(value) for key, value in told.items()}}
+    (here / f"{{name}}.begun").touch()
+    subprocess.Popen(["sh", "-c", ends], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(f"Submitted batch job {{job}}")
+""",
+    "srun": """#!/bin/sh
+shift  # --unbuffered
+while [ "${{1#--}}" != "$1" ]; do shift 2; done
+exec "$@"
+""",
+    "sacct": """#!{python}
+from pathlib import Path
+print("JobID|State|NodeList")
+for begun in Path(__file__).parent.glob("*.begun"):
+    ended = begun.with_suffix(".ended")
+    state = "RUNNING" if not ended.exists() else "FAILED" if ended.read_text().strip() != "0" else "COMPLETED"
+    print(f"{{begun.stem}}|{{state}}|here")
+""",
+}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the commands of a cluster, and of what it was sent."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    for name, text in SCRIPTS.items():
+        (folder / name).write_text(text.format(python=sys.executable))
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)]))
+    return folder
+
+
+def test_a_cluster_gets_one_array_with_what_the_recipe_asks_for(cluster: Path, tmp_path: Path) -> None:
+    asked = {"partition": "gpu", "account": "lab", "minutes": 30, "memory_gb": 2.5, "num_gpus": 1, "at_once": 2}
+    recipe = recipe_of(threads=2, device="cpu", execute={"executor": "slurm", **asked})
+    open_executor(recipe, tmp_path / "runs").run(work(tmp_path, "write:a", "write:b", "write:c"))
+    assert count_of(tmp_path, "done-*") == count_of(tmp_path, "try-*") == 3
+    (sent,) = cluster.glob("*.sh")
+    words = "array=0-2%2 partition=gpu account=lab time=30 mem=2560MB cpus-per-task=2 gpus-per-node=1"
+    assert {f"#SBATCH --{word}" for word in words.split()} <= {*sent.read_text().splitlines()}
+    open_executor(recipe_of(device="cpu"), tmp_path / "runs", "slurm").run(work(tmp_path, "write:d", "write:e"))
+    (plain,) = {*cluster.glob("*.sh")} - {sent}
+    assert not re.search("gpu|partition|account|qos", plain.read_text().partition("# command")[0])
+
+
+def test_what_a_cluster_refuses_is_told(cluster: Path, tmp_path: Path) -> None:
+    (cluster / "sbatch").write_text("#!/bin/sh\necho 'error: invalid partition specified: gpus' >&2\nexit 1\n")
+    executor = open_executor(recipe_of(device="cpu"), tmp_path / "runs", "slurm", partition="gpus")
+    with pytest.raises(
+        UserError, match=r"SLURM refuses these jobs: .*invalid partition specified: gpus.*change execute"
+    ):
+        executor.run(work(tmp_path, "write:a"))

@@ -124,16 +124,20 @@ class Slurm(Workers):
 
         config = self._config
         gpus = int(self._device == "cuda") if config.num_gpus is None else config.num_gpus
-        given = {"partition": config.partition, "account": config.account, "qos": config.qos}
+        given: dict[str, Any] = {
+            "slurm_partition": config.partition,
+            "slurm_account": config.account,
+            "slurm_qos": config.qos,
+        }
+        given |= {"gpus_per_node": gpus * processes or None}  # a cluster without GPUs may refuse the very word
         executor = submitit.AutoExecutor(self.shared / "logs", cluster=config.cluster)
         executor.update_parameters(
             name="genrobust",
             timeout_min=config.minutes,
             mem_gb=config.memory_gb * processes,
             cpus_per_task=(config.num_cpus or self._threads) * processes,
-            gpus_per_node=gpus * processes,
             slurm_array_parallelism=config.at_once,
-            **{f"slurm_{key}": value for key, value in given.items() if value is not None},
+            **{key: value for key, value in given.items() if value is not None},
         )
         return executor
 
