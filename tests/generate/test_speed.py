@@ -11,7 +11,7 @@ from torch.nn import Conv2d
 
 from genrobust.core import GenrobustError, OutOfMemory, UserError
 from genrobust.generate import identity
-from genrobust.generate.calls import explain_out_of_memory
+from genrobust.generate.calls import explain, explain_out_of_memory
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
 from genrobust.generate.speed import compile_network, large_blocks, lay_out, offload_for, place, trunk_of
@@ -105,6 +105,15 @@ def test_running_out_of_memory_frees_what_was_computed():
         assert kept[0]() is None
     else:
         pytest.fail("the error was lost")
+
+
+def test_where_nothing_can_be_offloaded_no_other_offload_is_advised():
+    with (
+        pytest.raises(OutOfMemory, match=r"while training: lower finetune\.batch_size"),
+        explain_out_of_memory(CPU, "while training", "lower finetune.batch_size"),
+        explain("generator.offload: none cannot be used", "set it to another value"),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
 
 GB = 10**9

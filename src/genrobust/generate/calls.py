@@ -22,12 +22,14 @@ EMPTY_WARNING = ("should be kept in float32: []", "diffusers.models.modeling_uti
 def explain_out_of_memory(device: torch.device, work: str, remedy: str) -> Iterator[None]:
     """Turn running out of memory in the block into OutOfMemory that names the `work` and the `remedy`.
 
-    What the block computed is freed, which the error would keep until it is handled.
+    Also where `explain` named another remedy. What the block computed is freed, which the error would keep until it is
+    handled.
     """
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
-        if not (is_out_of_memory(error) or any(words in str(error) for words in PERHAPS)):
+    except (RuntimeError, MemoryError, UserError) as error:
+        causes = [cause for cause in (error, error.__cause__) if cause is not None]
+        if not (any(map(is_out_of_memory, causes)) or any(words in str(error) for words in PERHAPS)):
             raise
         traceback.clear_frames(error.__traceback__)
         if device.type == "cuda":
