@@ -13,7 +13,7 @@ from genrobust.report.results import summary_to_json
 from genrobust.report.sections.limits import limits
 from genrobust.report.tables import main_tables
 from genrobust.report.view import ReportView
-from genrobust.report.wording import marks, number, row_name, span
+from genrobust.report.wording import caveat, marks, number, row_name, span
 from genrobust.robustness import list_metrics
 
 
@@ -65,3 +65,13 @@ def test_pretrained_arms_are_marked_and_compete_with_each_other_alone(record):
     alone = replace(summary, pretrained=summary.arms)
     assert main_tables(alone, list_metrics())["top1"].rows == main_tables(summary, list_metrics())["top1"].rows
     assert summary_from_json(summary_to_json(begun.summary, list_metrics())) == begun.summary
+
+
+@pytest.mark.parametrize(
+    ("grouped", "over"),
+    [((), "images"), (("solid",), "images or known groups of them"), (("test", "solid", "emoji"), "groups of images")],
+)
+def test_intervals_are_over_groups_where_these_are_known(summary, grouped, over):
+    """Of `pixel` they need not be: it is left out of the mean."""
+    scores = {k: replace(score, groups=4 * (k.test_set in grouped)) for k, score in summary.scores.items()}
+    assert f"intervals are over {over}, not over" in caveat(replace(summary, scores=scores, seeds=(0,)))

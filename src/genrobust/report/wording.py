@@ -141,8 +141,8 @@ def compared_with(summary: Summary) -> str:
 def caveat(summary: Summary) -> str:
     """Say what the seeds allow one to claim."""
     seeds = len(summary.seeds)
-    known = [summary.score("top1", summary.arms[0], test).groups > 0 for test in summary.tests]
-    some = "images, or groups of them where known," if any(known) else "images"
+    known = [summary.score("top1", summary.arms[0], test).groups > 0 for test in (summary.clean, *summary.shifts)]
+    some = "images or known groups of them" if any(known) else "images"
     over = "groups of images" if all(known) else some
     if seeds == 1:
         return (
