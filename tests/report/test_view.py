@@ -96,7 +96,7 @@ def test_axes_span_ten_points_or_more_and_every_interval(least: float, most: flo
 
 def test_guessing_is_drawn_where_it_lies_on_the_axis(record: StudyRecord) -> None:
     """That of accuracies of 58 to 62 %."""
-    for commonest, is_drawn in ((0, False), (59, True), (99, False)):
+    for commonest, is_drawn in ((0, False), (53, False), (54, True), (59, True), (99, False)):
         drawn = lanes(replace(record.summary, commonest={"solid": commonest}), ["real"], ["solid"])
         assert bool(drawn.guessing) is is_drawn
 
