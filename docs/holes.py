@@ -75,10 +75,8 @@ def measured(studies: list[Study]) -> dict[str, Any]:
 
 def pooled(study: Study, lacks: bool) -> tuple[dict[tuple[str, int], Predictions], list[str]]:
     """The predictions of each arm and seed on all shifted images of cells that lack, or do not, and their families."""
-    cells, tests = (
-        withheld_cells(study.data),
-        [name for name in study.context.shifts if name in study.data.image_groups],
-    )
+    cells = withheld_cells(study.data)
+    tests = [name for name in study.context.shifts if name in study.data.image_groups]
     masks = {
         name: np.array([(cell in cells) == lacks for cell in list_cells(study.data.tests[name])]) for name in tests
     }

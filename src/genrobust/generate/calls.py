@@ -28,8 +28,8 @@ def explain_out_of_memory(device: torch.device, work: str, remedy: str) -> Itera
     try:
         yield
     except (RuntimeError, MemoryError, UserError) as error:
-        causes = [cause for cause in (error, error.__cause__) if cause is not None]
-        if not (any(map(is_out_of_memory, causes)) or any(words in str(error) for words in PERHAPS)):
+        errors = filter(None, (error, error.__cause__))
+        if not (any(map(is_out_of_memory, errors)) or any(words in str(error) for words in PERHAPS)):
             raise
         traceback.clear_frames(error.__traceback__)
         if device.type == "cuda":

@@ -82,8 +82,8 @@ class Comparison:
         tests = (self.clean, *self.shifts)
         if len(set(tests)) < len(tests):
             raise ValueError(f"shifts: name each test set once, and {self.clean!r} as clean alone")
-        if taken := [name for name in self.subsets if name in tests] or [*{MEAN_OF_SHIFTS} & {*tests, *self.subsets}]:
-            raise ValueError(f"{taken[0]!r} is what other scores are called: give this set another name")
+        if taken := {*self.subsets} & {*tests, MEAN_OF_SHIFTS} | {*tests} & {MEAN_OF_SHIFTS}:
+            raise ValueError(f"{min(taken)!r} is what other scores are called: give this set another name")
         by_test = {name: getattr(self, name) for name in ("image_groups", "pictures", "published")}
         by_test["subsets"] = [name for masks in self.subsets.values() for name in masks]
         for argument, names in by_test.items():
