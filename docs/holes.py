@@ -35,8 +35,10 @@ def main() -> None:
     args = parser.parse_args()
     told = {}
     for name in args.names:
-        found = sorted(args.runs.glob(f"{name}/results.json"))
-        told[name.removesuffix("-*")] = measured([open_study(path, args.runs) for path in found])
+        found = {
+            path.resolve() for path in args.runs.glob(f"{name}/results.json")
+        }  # a link, and the folder it leads to
+        told[name.removesuffix("-*")] = measured([open_study(path, args.runs) for path in sorted(found)])
     lines = [f"{json.dumps(name)}: {json.dumps(one)}" for name, one in told.items()]
     OUT.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 

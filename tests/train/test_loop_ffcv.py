@@ -11,8 +11,8 @@ from genrobust.classifiers import LossScaler, create_classifier, move_to, read_c
 from genrobust.core import Subset, UserError, hashed_seed
 from genrobust.recipe import TrainConfig
 from genrobust.train import Mixture, Source, loop, train
-from genrobust.train.learner import make_learner, make_optimizer
 from genrobust.train.loop import learning_rate
+from genrobust.train.optimizer import make_optimizer
 from genrobust.train.team import ALONE
 
 PAPER = {
@@ -98,9 +98,9 @@ def scaler():
 @pytest.mark.parametrize("texts", [(), ("bn",), ("bn", "downsample"), ("fc",), ("nothing",)])
 def test_weight_decay_goes_by_names(job, texts):
     config = job.config.changed(PAPER | {"no_decay": texts}, "train")
-    learner = make_learner(begun(job, config), 8, config)
-    name_of = {id(p): name for name, p in learner.model.network.named_parameters()}
-    groups = make_optimizer(learner, config, scaler()).param_groups
+    model = begun(job, config)
+    name_of = {id(p): name for name, p in model.network.named_parameters()}
+    groups = make_optimizer(model, config, scaler()).param_groups
     decay = {name_of[id(p)]: group["weight_decay"] for group in groups for p in group["params"]}
     assert decay == {name: 0 if any(text in name for text in texts) else 1 for name in name_of.values()}
     assert sum(len(group["params"]) for group in groups) == len(decay)  # each once

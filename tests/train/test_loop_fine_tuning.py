@@ -15,7 +15,7 @@ from genrobust.classifiers import (
     read_checkpoint_info,
 )
 from genrobust.core import Subset, UserError
-from genrobust.train.learner import Learner, make_optimizer
+from genrobust.train.optimizer import make_optimizer
 
 CPU = torch.device("cpu")
 FULL = {"steps": 4, "validate_every": 2, "ema_decay": 0.5, "learning_rate": 1e-3}
@@ -95,7 +95,7 @@ def test_a_probe_changes_the_last_layer_alone_and_a_seed_nothing(networks, tmp_p
 def test_timm_s_rule_of_what_decays_heeds_the_architecture():
     config = small_job().config.changed({"weight_decay": 0.05}, "train")
     model = create_classifier("test_vit", 8, 32, {"img_size": 32})
-    made = make_optimizer(Learner(model, None, "float32"), config, torch.amp.GradScaler("cpu", enabled=False))
+    made = make_optimizer(model, config, torch.amp.GradScaler("cpu", enabled=False))
     decayed = {id(p) for group in made.param_groups if group["weight_decay"] for p in group["params"]}
     named = dict(model.network.named_parameters())
     assert id(named["blocks.0.attn.qkv.weight"]) in decayed

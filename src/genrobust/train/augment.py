@@ -48,15 +48,15 @@ def make_augment(config: TrainConfig, fill: Color = (128, 128, 128)) -> Augment:
     return augment
 
 
-def make_mix(config: TrainConfig, classes: int) -> Mix | None:
+def make_mix(config: TrainConfig, classes: int) -> Mix:
     """Return a function that mixes the images of a batch, float [B, 3, H, W], and their labels, int64 [B], in pairs.
 
-    It returns the images and targets [B, classes], each a distribution. None where neither mixup nor CutMix is set.
+    It returns the images and targets [B, classes], each a distribution; without mixup and CutMix, what it is given.
     """
     alphas = ((v2.MixUp, config.mixup), (v2.CutMix, config.cutmix))
     kinds = [kind(alpha=alpha, num_classes=classes) for kind, alpha in alphas if alpha]
     if not kinds:
-        return None
+        return lambda images, labels: (images, labels)
     either = v2.RandomChoice(kinds)
 
     def mix(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

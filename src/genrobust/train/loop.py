@@ -22,9 +22,11 @@ from genrobust.classifiers import (
     Initial,
     LossScaler,
     TrainingState,
+    autocast,
     checkpoint_manifest,
     claim_training,
     create_classifier,
+    has_fixed_size,
     move_to,
     read_checkpoint_info,
     require_same_job,
@@ -50,9 +52,9 @@ from genrobust.core import (
     set_threads,
 )
 from genrobust.recipe import TrainConfig
-from genrobust.train.augment import border_color, make_augment
-from genrobust.train.learner import compile_network, explain_compilation, make_learner, make_optimizer
+from genrobust.train.augment import border_color, make_augment, make_mix
 from genrobust.train.mixture import Mixture
+from genrobust.train.optimizer import compile_network, explain_compilation, make_optimizer
 from genrobust.train.probe import Probed, fit_probe
 from genrobust.train.team import ALONE, Team
 
@@ -242,6 +244,8 @@ class _Run(_Training):
 
     def __post_init__(self) -> None:
         config, mixture = self.config, self.mixture
+        if config.start_size is not None and has_fixed_size(config.architecture):
+            raise UserError(f"train.start_size: {config.architecture} takes images of one size alone: leave it out")
         self.steps, self.warmup = config.steps_for(len(mixture)), config.warmup_for(len(mixture))
         self.model = self.first_network()
         if config.probes == "first" and not saved_steps(self.out):  # else `resume` loads all weights
@@ -250,16 +254,16 @@ class _Run(_Training):
         if self.initial is not None:
             self.initial_weights = {k: v.detach().to("cpu", copy=True) for k, v in self.model.state_dict().items()}
         config.prepare(self.model)
-        learner = make_learner(self.model, len(self.labels), config)
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
         self.scaler = LossScaler(self.device, config.precision)
-        self.optimizer = make_optimizer(learner, config, self.scaler)
-        compile_network(learner, config)
-        self.learner = self.team.wrap_ddp(learner)
+        self.optimizer = make_optimizer(self.model, config, self.scaler)
+        compile_network(self.model, config)
+        self.shared = self.team.wrap_ddp(self.model)
         self.state = TrainingState(self.out, self.job, NOUN, self.optimizer, self.scaler)
         self.best: dict[str, Tensor] = {}
         self.progress = Progress()
         self.augment = make_augment(config, border_color(mixture.batch(self.seed, 0)[0]))
+        self.mix = make_mix(config, len(self.labels))
 
     def to_end(self) -> None:
         """Train the remaining steps, and save the best weights as a checkpoint."""
@@ -293,10 +297,12 @@ class _Run(_Training):
     def _step(self, step: int, images: Tensor, targets: Tensor) -> Tensor:
         # so augmentation and dropout depend only on the seed, the step and the process of a team
         torch.manual_seed(hashed_seed(self.seed, "step", step, *self.team.seed_suffix))
-        self.learner.train()
+        self.shared.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step, self.steps, self.warmup)
-        logits, targets = self.learner(self.augment(images.to(self.device)), targets.to(self.device))
+        images, targets = self.mix(self.augment(images.to(self.device)), targets.to(self.device))
+        with autocast(self.device, self.config.precision):
+            logits = self.shared(images.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()

@@ -49,6 +49,11 @@ class Classifier(nn.Module):
             images = images.float() / 255
         return self.network((images - self.mean) / self.std)
 
+    def no_weight_decay(self) -> set[str]:
+        """Return the names of parameters that the architecture spares from decay, for timm's optimizers."""
+        get_names = getattr(self.network, "no_weight_decay", None)
+        return {f"network.{name}" for name in get_names()} if callable(get_names) else set()
+
 
 def create_classifier(
     architecture: str, num_classes: int, image_size: int, model_kwargs: Mapping[str, Any] | None = None

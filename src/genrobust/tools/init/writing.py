@@ -117,7 +117,7 @@ def _describe_next(found: Found, values: Mapping[str, Any], recipe: Path, times:
     yield f"wrote {recipe}: {values['trainings']} trainings{whole}. First {first}, then"
     yield f"  genrobust run {shlex.quote(str(recipe))}    # with --quick: the short version{short}"
     if found.data.retrieval is None:
-        yield "labeled images in other styles are worth most, few or many: add --retrieved DIR"
+        yield "labeled images in other styles were worth most in our tests: add --retrieved DIR"
     if not values["with_generated"]:
         ways = "" if found.data.retrieval is None else "--own-generator, "
         yield f"for generated images add {ways}--generated DIR, or --server URL MODEL"
