@@ -111,9 +111,9 @@ def measure(rows: "Sequence[Row]") -> None:
 
     context = rows[0].stage.context
     if context.device == "cpu" and context.executor.here:
-        costs = [row.stage.cost(job) for row in rows for job in row.left]
-        precisions = sorted({cost.precision for cost in costs if not cost.of})
-        measure_machine(context.out, context.worker, context.recipe.threads, precisions)
+        costs = [(row.stage, row.stage.cost(job)) for row in rows for job in row.left]
+        ways = {(stage.worker, stage.threads, cost.precision) for stage, cost in costs if not cost.of}
+        measure_machine(context.out, ways)
 
 
 def warn_of_images(study: "Study") -> None:

@@ -53,9 +53,9 @@ class ArmRecord:
 
     `augmentation` names all that changes them (see `TrainConfig.augmented`), `steps` are those that ran. `val_top1` is
     the accuracy in percent on the validation images, a mean over seeds. `seconds` maps a stage ("generate", "train"
-    ...) to what it takes one worker to make the arm with one seed, all its images included; empty where a rate is not
-    known. `trained` maps a seed to the hash of all that its training depended on. `drawing` says of a source which of
-    its images are drawn, and how, unless as usual.
+    ...) to what it takes one core, or the device that is no CPU, to make the arm with one seed, all its images
+    included; empty where a rate is not known. `trained` maps a seed to the hash of all that its training depended on.
+    `drawing` says of a source which of its images are drawn, and how, unless as usual.
     """
 
     name: str
@@ -148,8 +148,8 @@ class StudyRecord:
     of `summary` were fitted on, and `claims` are what the study tests. `answer` is the arm or group that the recipe
     names for the answer, "" for none. `class_names` are those of the label space; `missed` are the images that every
     classifier gets wrong, by their test set. `made_by` says what made the results, which may be older than the report.
-    `warnings` are what makes the answer doubtful. `cores` are the CPU cores of one worker, 0 where it computes on a
-    GPU. `cells` are those that training images have and lack, where both are tested.
+    `warnings` are what makes the answer doubtful. `on_cores` says whether the seconds of arms
+    are those of CPU cores. `cells` are those that training images have and lack, where both are tested.
     """
 
     title: str
@@ -173,5 +173,5 @@ class StudyRecord:
     missed: tuple[MissedPicture, ...] = ()
     made_by: tuple[MadeBy, ...] = ()
     warnings: tuple[str, ...] = ()
-    cores: int = 1
+    on_cores: bool = True
     cells: tuple[Cells, ...] = ()

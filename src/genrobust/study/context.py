@@ -184,12 +184,6 @@ class Context:
         """The recipe's prompts of each class: what a CLIP knows it by."""
         return class_texts(self.recipe.class_prompts, self.data.labels)
 
-    @property
-    def worker(self) -> str:
-        """The part of every rate's key beside the job: "cpu, 1 thread", the device and the threads of a worker."""
-        threads = "1 thread" if self.recipe.threads == 1 else f"{self.recipe.threads} threads"
-        return f"{self.device}, {threads}"
-
 
 def _scored_tests(recipe: Recipe, data: StudyData) -> list[str]:
     """Return the names of the test sets of `data` that `recipe` scores, the clean one first."""

@@ -6,7 +6,7 @@ import heapq
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -57,7 +57,7 @@ class Cost:
     disk: float = 0
 
     def keys(self, worker: str) -> tuple[str, str]:
-        """Return the keys of its rate on a `worker`, as `Context.worker` names it: of its kind, and of any kind."""
+        """Return the keys of its rate on a `worker`, as `Stage.worker` names it: of its kind, and of any kind."""
         key = ", ".join(filter(None, (self.of, self.precision, worker)))
         return ", ".join(filter(None, (self.kind, key))), key
 
@@ -172,13 +172,17 @@ def _count(architecture: str, classes: int, image_size: int, model_kwargs: str =
     return NetworkSize(parameters, counter.get_total_flops() / 2e9, len(batch_norms(network)))
 
 
-def measure_machine(out: Path, worker: str, threads: int, precisions: Sequence[str]) -> None:
-    """Measure how fast networks train on this machine's CPU in each of `precisions`; it is kept in `out`."""
+def measure_machine(out: Path, ways: Collection[tuple[str, int, str]]) -> None:
+    """Measure how fast networks train on this machine's CPU in each of `ways`; it is kept in `out`.
+
+    Args:
+        ways: A worker, as `Stage.worker` names it, its threads and a precision.
+    """
     rates = Rates(out)
-    unknown = [name for name in precisions if rates.known(MACHINE, worker, Cost(1, name)) is None]
-    for name in unknown:
+    unknown = [way for way in sorted(ways) if rates.known(MACHINE, way[0], Cost(1, way[2])) is None]
+    for worker, threads, precision in unknown:
         set_threads(threads)
-        rates.remember(MACHINE, Cost(1, name).keys(worker)[0], _measure_speed(name, SECONDS / len(unknown)))
+        rates.remember(MACHINE, Cost(1, precision).keys(worker)[0], _measure_speed(precision, SECONDS / len(unknown)))
 
 
 def _measure_speed(precision: str, seconds: float) -> float:

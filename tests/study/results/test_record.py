@@ -70,7 +70,7 @@ def test_images_that_two_trainings_of_an_arm_mix_count_once(tmp_path):
     assert device_seconds(graph, second) == {}, "no rate is known"
     for stage in graph.stages():
         for job in stage.jobs():
-            Rates(graph.context.out).remember(stage.name, stage.cost(job).keys(graph.context.worker)[0], 1.0)
+            Rates(graph.context.out).remember(stage.name, stage.cost(job).keys(stage.worker)[0], 1.0)
     alone, both = (device_seconds(graph, run) for run in (first, second))
     assert both["generate"] == alone["generate"] > 0
     assert both["train"] == 2 * alone["train"]
@@ -79,10 +79,10 @@ def test_images_that_two_trainings_of_an_arm_mix_count_once(tmp_path):
 def test_an_augmentation_and_the_size_of_a_class_model_have_their_own_cost(tmp_path):
     sizes = {"small": [32, 32], "large": [64, 64]}
     model = {"from_scratch": True, "generate": {"per_class": 1, "shard_size": 100}}
-    datasets = {name: model | {"class_model": {"channels": channels}} for name, channels in sizes.items()}
+    datasets = {name: model | {"class_model": {"channels": channels, "threads": 2}} for name, channels in sizes.items()}
     arms = [REAL, {"name": "augmix", "mixture": "real", "train": {"augmentation": "augmix"}}]
     arms += [{"name": name, "mixture": name} for name in sizes]
-    graph = Study(recipe_of(arms=arms, datasets=datasets, device="cpu"), tmp_path).graph
+    graph = Study(recipe_of(arms=arms, datasets=datasets, device="cpu", threads=1), tmp_path).graph
     seconds = {"real, seed 0": 10, "augmix, seed 0": 20, "small, seed 0": 10, "large, seed 0": 10}
     seconds |= {"shard 000000 of small": 3, "class model 32 x 32": 40}
     seconds |= {"shard 000000 of large": 5, "class model 64 x 64": 90}
@@ -94,8 +94,8 @@ def test_an_augmentation_and_the_size_of_a_class_model_have_their_own_cost(tmp_p
     assert {run.of: device_seconds(graph, run) for run in graph.runs} == {
         "real": {"train": pytest.approx(10)},
         "augmix": {"train": pytest.approx(20)},
-        "small": pytest.approx({"class model": 40, "generate": 3, "train": 10}),
-        "large": pytest.approx({"class model": 90, "generate": 5, "train": 10}),
+        "small": pytest.approx({"class model": 2 * 40, "generate": 3, "train": 10}),
+        "large": pytest.approx({"class model": 2 * 90, "generate": 5, "train": 10}),
     }
 
 

@@ -28,6 +28,8 @@ RECIPE = {
     "evaluate": {"min_images": 1},
     "claims": [{"says": "it helps", "arm": "mixed", "than": "real"}],
     "answer": "mixed",
+    "zero_shot": {"clip": "pictograms"},
+    "quality": {"clip": "pictograms"},
     "tune": {"over": {"train.augmentation": ["augmix"], "weight": [2]}, "seeds": 2},
 }
 
@@ -65,6 +67,7 @@ def test_tuning_ends_in_a_report_and_a_recipe_and_goes_on_where_it_was(icons):
     tuned = load_recipe("runs/icons-tune/icons-tuned.yaml")
     assert tuned.arm_names[:2] == ["real", "mixed"] and len(tuned.arm_names) in (2, 3)
     assert tuned.seeds == (0, 1, 2) and tuned.claims == (), "as many seeds as before"
+    assert tuned.zero_shot is not None and tuned.quality is not None
     assert tuned.evaluate.tests == ("test", "solid")  # pixel chose
     assert tuned.tune is not None and tuned.tune.choose_by == ("pixel",), "it holds no copies of these"
     before = made()
@@ -194,3 +197,9 @@ def test_a_budget_below_two_variants_is_refused_with_a_command_that_is_not(icons
     assert (least["seeds"], least["shares"]) == ([0, 1], list(LADDERS[-1]))
     assert len(more["variants"]) == len(most["variants"]) == 6
     assert most["shares"] == list(LADDERS[0])
+
+    fine = {**RECIPE["arms"][1], "train": {"init": "arm:real", "wise_ft": 0.5}}
+    mixed = load_recipe("icons.yaml", [long, f"arms={json.dumps([RECIPE['arms'][0], fine])}"])
+    full = Tuning(recipe, "runs", 60, Local(), "")._full_training
+    assert full > 60
+    assert Tuning(mixed, "runs", 60, Local(), "")._full_training == pytest.approx(full), "not that of mixing alone"

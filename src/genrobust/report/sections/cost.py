@@ -16,7 +16,7 @@ TICKS = [factor * 10**power for factor in (1, 3, 2, 5) for power in range(-2, 9)
 GAP = 14  # percent of the axis between labels, so that they do not touch
 COUNTED = (
     "By the rates measured here. Not counted: collecting and labeling real and retrieved images, drawing generated "
-    "ones that were given, and training a generator that was not trained here."
+    "ones that were given, packing, and training a generator that was not trained here."
 )
 BOX = {"width": 640, "height": 292, "left": 44, "right": 624, "top": 8, "bottom": 252}
 
@@ -29,9 +29,9 @@ def cost(view: ReportView) -> ReportSection | None:
     """
     record, summary = view.record, view.summary
     leading = summary.leading
-    unit, factor = ("core-minutes", record.cores) if record.cores else ("device-minutes", 1)
+    unit = "core-minutes" if record.on_cores else "device-minutes"
     minutes = {
-        arm.name: {stage: factor * seconds / MINUTE for stage, seconds in arm.seconds.items()}
+        arm.name: {stage: seconds / MINUTE for stage, seconds in arm.seconds.items()}
         for arm in record.arms
         if arm.seconds
     }

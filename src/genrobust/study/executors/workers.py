@@ -113,17 +113,10 @@ def run_call(call: Call) -> Result:
     try:
         with suppress(OSError):
             os.chdir(call.folder)
-        set_threads(call.threads)
+        os.environ.update(worker_environment(call.threads))
         return _run_here(call) if call.processes == 1 else _run_together(call)
     except Exception as error:
         return portable(error)
-
-
-def set_threads(threads: int) -> None:
-    """Let this process, whose torch may be loaded already, and those that it starts use so many CPU threads."""
-    os.environ.update(worker_environment(threads))
-    if (torch := sys.modules.get("torch")) is not None:
-        torch.set_num_threads(threads)
 
 
 def portable(error: Exception) -> Exception:
@@ -207,7 +200,6 @@ def _run_rank(rank: int, call: Call, folder: str, results: Sequence[Connection])
     os.environ.update(TOGETHER)
     if gpus := os.environ.get(VISIBLE):
         os.environ[VISIBLE] = gpus.split(",")[rank]
-    set_threads(call.threads)
     from torch import cuda, distributed
 
     try:

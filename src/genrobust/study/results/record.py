@@ -71,7 +71,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         made_by=tuple(made.describe() for made in makers),
         warnings=tuple(_warnings(graph)),
         cells=tuple(cells for cells in scores.cells if cells.absent in scores.summary.subsets),
-        cores=recipe.threads if context.device == "cpu" else 0,
+        on_cores=context.device == "cpu",
     )
 
 
@@ -97,8 +97,9 @@ def _arm_record(graph: Graph, arm: ArmConfig) -> ArmRecord:
 
 
 def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
-    """Return the seconds of each stage, by name, in which one worker makes all that `run` mixes and then trains it.
+    """Return the seconds of each stage, by name, in which one core makes all that `run` mixes and then trains it.
 
+    On a GPU, they are those of the device.
     The training of a classifier that `run` starts from counts, if a study trains it. Whatever other arms share is
     counted in full: so much the run costs by itself. Images that are retrieved to match generated ones
     need not be generated. Nothing is returned where the rate of some job is not known.
@@ -107,10 +108,11 @@ def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
     for row in rows(list(dict.fromkeys(_stages_of(graph, run)))):
         stage = row.stage
         for job in row.jobs:
-            rate = Rates(graph.context.out).known(stage.name, graph.context.worker, stage.cost(job))
+            rate = Rates(graph.context.out).known(stage.name, stage.worker, stage.cost(job))
             if rate is None:
                 return {}
-            seconds[stage.name] = seconds.get(stage.name, 0) + job.total * job.each / rate
+            cores = stage.threads if graph.context.device == "cpu" else 1
+            seconds[stage.name] = seconds.get(stage.name, 0) + cores * job.total * job.each / rate
     return seconds
 
 

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
 
-from genrobust.core import GenrobustError
+from genrobust.core import GenrobustError, count, set_threads
 from genrobust.study.context import Context, Rebuilt
 from genrobust.study.estimates import Cost, Rates, estimate
 from genrobust.study.executors.jobs import DoJobs, Job, Work
@@ -73,6 +73,16 @@ class Stage(Rebuilt, ABC):
         return False
 
     @property
+    def threads(self) -> int:
+        """The CPU threads of a worker."""
+        return self.context.recipe.threads
+
+    @property
+    def worker(self) -> str:
+        """The part of every rate's key beside the job: "cpu, 1 thread", the device and the threads of a worker."""
+        return f"{self.context.device}, {count(self.threads, 'thread')}"
+
+    @property
     def workers(self) -> int:
         """How many jobs run at the same time."""
         return 1 if self.alone else self.context.executor.workers()
@@ -111,21 +121,27 @@ class Stage(Rebuilt, ABC):
     def do(self, todo: Sequence[Job]) -> None:
         """Let the executor do the jobs `todo`, and keep their time."""
         memory = self.memory() if todo else 0
-        work = Work(self.title, todo, self.load, self.unit, self.together, memory, self.alone, self.keep_rate)
+        work = Work(self.title, todo, self._load, self.unit, self.together, memory, self.alone, self.keep_rate)
         with self.context.times.timed(self.name, self.items, sum(job.left for job in todo)):
             self.context.executor.run(work)
 
+    def _load(self) -> DoJobs:
+        """Load what does jobs with the threads of a worker, in whichever process that is."""
+        do_jobs = self.load()
+        if not self.alone:
+            set_threads(self.threads)
+        return do_jobs
+
     def seconds(self, jobs: Sequence[Job]) -> float | None:
         """Return the seconds in which its workers do what is left of `jobs`; None where a rate is not known."""
-        context = self.context
-        rates = [(job, Rates(context.out).known(self.name, context.worker, self.cost(job))) for job in jobs]
+        rates = [(job, Rates(self.context.out).known(self.name, self.worker, self.cost(job))) for job in jobs]
         return estimate(rates, self.workers)
 
     def keep_rate(self, jobs: Sequence[Job], seconds: float) -> None:
         """Keep the rate at which one worker did `jobs`, for their kind and for any kind, where all have the same."""
         costs = [self.cost(job) for job in jobs]
         amount = sum(job.left * cost.amount / job.workers for job, cost in zip(jobs, costs, strict=True))
-        for same in {frozenset(keys) for keys in zip(*(cost.keys(self.context.worker) for cost in costs), strict=True)}:
+        for same in {frozenset(keys) for keys in zip(*(cost.keys(self.worker) for cost in costs), strict=True)}:
             if len(same) == 1 and amount > 0 and seconds > 0:
                 Rates(self.context.out).remember(self.name, next(iter(same)), amount / seconds)
 

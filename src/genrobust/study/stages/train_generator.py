@@ -23,6 +23,10 @@ class TrainGenerator(Stage):
         super().__init__(trained.context)
         self.trained, self.name, self.title = trained, trained.stage, f"training the {trained.config.noun}"
 
+    @property
+    def threads(self) -> int:
+        return self.trained.threads
+
     def jobs(self) -> list[Job]:
         trained, config, done = self.trained, self.trained.config, self.trained.is_done
         return [

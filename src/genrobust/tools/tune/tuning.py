@@ -246,7 +246,7 @@ class Tuning:
         """The seconds that a whole training of the recipe's own arm takes; None where its rate is unknown."""
         study = self._study(self.own)
         default = next(run for run in study.runs() if run.of == self.default)
-        stage = study.graph.train([replace(default, seed=NEW_SEED)])
+        stage = study.graph.train([replace(default.tuned, seed=NEW_SEED)])
         return stage.seconds(stage.jobs())
 
     def _timer(self, shares: Sequence[float], seeds: int) -> Callable[[int], float]:
@@ -305,7 +305,7 @@ class Tuning:
             seeds=max(seeds, self.raw["seeds"], key=len),
             answer=winner if gain.lo > 0 else self.default if self.default != self.recipe.reference else None,
             evaluate={**evaluate, "tests": self.tests, "beside": [n for n in evaluate["beside"] if n not in self.on]},
-            robustness=self.raw["robustness"],
+            **{key: self.raw[key] for key in ("robustness", "quality", "zero_shot", "track")},
         )
         head = f"# By genrobust tune {self.recipe.name}, chosen on {', '.join(self.on)}, which it does not test on.\n"
         contents = {
