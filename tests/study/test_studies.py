@@ -141,6 +141,13 @@ def test_from_python_what_is_missing_is_made():
     assert Studies("runs").checkpoint("resnet18") is None
 
 
+@pytest.mark.usefixtures("own")
+def test_every_command_opens_a_recipe_with_its_own_executor():
+    there = Studies("runs", overrides=["execute={executor: slurm, cluster: local, num_gpus: 0}", "device=auto"])
+    study = there.open("own.yaml")
+    assert not study.context.executor.here and study.recipe.device == "cpu", "as run does, for the same folders"
+
+
 @pytest.mark.usefixtures("own_run")
 def test_what_is_done_is_shown_without_torch():
     script = (

@@ -163,7 +163,7 @@ def evaluate(
     warn_of_images(study)
     heads = [*(["classifier"] if models else ["arm", "seed"]), *map(escape, study.tests)]
     tables = [Table(*heads, title=_caption(of)) for of in chosen]
-    studies = open_studies(ctx, sets, quick, run, str(address(study.out)), study.recipe.device)
+    studies = open_studies(ctx, sets, quick, run, str(address(study.out)), ctx.params["device"])
     others = (([name], predictions) for name, predictions in predictions_of(study, models or [], studies, labels))
     for names, predictions in others if models else _arm_predictions(study, arm):
         for table, of in zip(tables, chosen, strict=True):

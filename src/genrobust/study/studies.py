@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
-from genrobust.core import UserError, slug
+from genrobust.core import UserError, local_folder, slug
 from genrobust.recipe import Recipe, load_recipe
-from genrobust.study.executors.kinds.local import Processes
-from genrobust.study.executors.local import Local
+from genrobust.study.executors.local import Local, open_executor
 from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.sources.filtered import FilteredDataset
 from genrobust.study.stages.generate import Generate
@@ -49,9 +49,14 @@ class Studies:
         """Load a recipe, with the overrides."""
         return load_recipe(name, self.overrides, self.quick)
 
-    def open(self, name: str, command: str = "", executor: Callable[[Recipe], Local] = Processes) -> Study:
-        """Open the study of a recipe."""
+    def open(self, name: str, command: str = "", executor: Callable[[Recipe], Local] | None = None) -> Study:
+        """Open the study of a recipe; by default with the recipe's executor, whose device is in the names of folders.
+
+        Raises:
+            UserError: As for `load_recipe`, `ExecutorConfig.open` and `Study`.
+        """
         if name not in self._opened:
+            executor = executor or partial(open_executor, out=local_folder(self.out))
             recipe = self.recipe(name)
             self._opened[name] = Study(recipe, self.out, command, self.say, executor(recipe))
         return self._opened[name]

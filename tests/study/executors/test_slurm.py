@@ -136,6 +136,8 @@ def test_a_cluster_gets_one_array_with_what_the_recipe_asks_for(cluster: Path, t
     (sent,) = cluster.glob("*.sh")
     words = "array=0-2%2 partition=gpu account=lab time=30 mem=2560MB cpus-per-task=2 gpus-per-node=1"
     assert {f"#SBATCH --{word}" for word in words.split()} <= {*sent.read_text().splitlines()}
+    with pytest.raises(UserError, match=r"^device: auto: .* set it to cuda or cpu$"):
+        open_executor(recipe_of(device="auto"), tmp_path / "runs", "slurm")
     open_executor(recipe_of(device="cpu"), tmp_path / "runs", "slurm").run(work(tmp_path, "write:d", "write:e"))
     (plain,) = {*cluster.glob("*.sh")} - {sent}
     assert not re.search("gpu|partition|account|qos", plain.read_text().partition("# command")[0])

@@ -46,7 +46,7 @@ class SlurmConfig(ExecutorConfig):
 
     `num_cpus` None takes `threads`.
 
-    `num_gpus` None takes one if the device is cuda, else none.
+    `num_gpus` None takes one if the device is cuda, else none; on a cluster, one of both must be said.
     """
 
     cluster: Literal["slurm", "local"] = "slurm"
@@ -77,7 +77,11 @@ class Slurm(Workers):
     def __init__(self, config: SlurmConfig, recipe: Recipe, out: Path) -> None:
         self._config, self._threads, self.shared = config, recipe.threads, (out / FOLDER).absolute()
         named = recipe.device.partition(":")[0]
-        self._device = device_kind(named) if named != "auto" else "cuda" if config.num_gpus else "cpu"
+        if named == "auto" and config.num_gpus is not None:
+            named = "cuda" if config.num_gpus else "cpu"
+        elif named == "auto" and config.cluster == "slurm":
+            raise UserError("device: auto: a login node cannot tell whether nodes have GPUs: set it to cuda or cpu")
+        self._device = device_kind(named)
 
     def placed(self, recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Recipe:
         """Return `recipe` on the device of the jobs, with the precisions of a node, which a job says once."""
