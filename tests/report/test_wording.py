@@ -44,7 +44,10 @@ def test_the_limits_name_subsets_left_out_sets_and_unequal_steps(record):
     assert "Negative log-likelihood is minus the log" in text and "Calibration error is" not in text  # not measured
     assert limits(record, list_metrics())[-1] == "The generator saw no test image."
     longer = replace(record, arms=(replace(record.arms[0], steps=900), *record.arms[1:]))
-    assert "different numbers of steps" in " ".join(limits(longer, list_metrics()))
+    begun = replace(record.arms[1], started_from=record.arms[0].name)
+    further = replace(record, arms=(record.arms[0], begun, *record.arms[2:]))
+    for unlike in (longer, further):
+        assert "different numbers of steps" in " ".join(limits(unlike, list_metrics()))
 
 
 def test_pretrained_arms_are_marked_and_compete_with_each_other_alone(record):

@@ -55,7 +55,8 @@ class ArmRecord:
     the accuracy in percent on the validation images, a mean over seeds. `seconds` maps a stage ("generate", "train"
     ...) to what it takes one core, or the device that is no CPU, to make the arm with one seed, all its images
     included; empty where a rate is not known. `trained` maps a seed to the hash of all that its training depended on.
-    `drawing` says of a source which of its images are drawn, and how, unless as usual.
+    `drawing` says of a source which of its images are drawn, and how, unless as usual. `started_from` is the arm whose
+    classifier it goes on from, "" for none.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ArmRecord:
     seconds: dict[str, float] = field(default_factory=dict)
     trained: dict[str, str] = field(default_factory=dict)
     drawing: dict[str, str] = field(default_factory=dict)
+    started_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)

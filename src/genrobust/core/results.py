@@ -182,7 +182,8 @@ class Summary:
         protocols: How the images of each test set were prepared and which labels count as right.
         gaps: Why a metric was not measured, by metric and test set.
         trained_elsewhere: Models that learned from other data, whose answers are the same for every seed.
-        pretrained: Arms that started from weights trained on other data: no fair comparison with the others.
+        pretrained: Arms that started from weights trained on other data, themselves or by the arm that they start
+            from: no fair comparison with the others.
         references: What each arm and group is compared with; itself for nothing.
         groups: The arms of each group. A group has the mean score of its arms, each with the same weight.
         by_group: Top-1 in percent of each group of images, by test set and arm, on sets of so few groups that their

@@ -68,6 +68,7 @@ def test_a_study_is_made_once_and_curves_share_its_trainings(recipe, tmp_path):
         "0 and 0.5; 1 is the fine-tuned network itself, and the arm called mixed is at 0.5"
     )
     summary, files = study.run()
+    assert summary.pretrained == ("probe", "full", "mixed", "lp-ft", "resnet"), "from real, it has seen nothing else"
     assert all(not row.left for row in Study(parse_recipe(recipe), tmp_path / "out").rows())
     made = contents(tmp_path / "out")
     assert Study(parse_recipe(recipe), tmp_path / "out").run()[0].scores == summary.scores

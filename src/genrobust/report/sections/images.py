@@ -40,7 +40,8 @@ def quality_rows(record: StudyRecord) -> list[list[str]]:
     """
     rows, summary = [], record.summary
     for quality in record.qualities:
-        alone_of = (arm for arm in record.arms if arm.parts == {quality.source: quality.made})
+        trained_alone = {quality.source: quality.made}
+        alone_of = (arm for arm in record.arms if arm.parts == trained_alone and not arm.started_from)
         arm = next((arm.name for arm in alone_of if arm.name not in summary.pretrained), None)
         alone = None if arm is None else summary.score("top1", arm, summary.clean)
         score = EN_DASH if alone is None else f"{number(alone.value)} ({span(alone)})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from genrobust.core import StudyRecord, Summary, count
+from genrobust.core import ArmRecord, StudyRecord, Summary, count
 from genrobust.report.groups import averaged_over
 from genrobust.report.nouns import ReportSection
 from genrobust.report.view import SECTIONS, ReportView
@@ -112,7 +112,12 @@ def _limits_of_metrics(summary: Summary, metrics: Iterable[Metric]) -> Iterator[
 
 
 def _limits_of_training(record: StudyRecord) -> Iterator[str]:
-    steps = {arm.steps for arm in record.arms}
+    arms = {arm.name: arm for arm in record.arms}
+
+    def steps_of(arm: ArmRecord) -> int:
+        return arm.steps + (steps_of(arms[arm.started_from]) if arm.started_from else 0)
+
+    steps = {steps_of(arm) for arm in record.arms}
     if len(steps) == 1:
         yield f"Every arm trained for the same {count(steps.pop(), 'step')}."
     elif steps:

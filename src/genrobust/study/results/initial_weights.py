@@ -11,9 +11,14 @@ from genrobust.core import EMBEDDED
 from genrobust.study.graph import Graph
 from genrobust.study.sources.checkpoints import PlannedCheckpoint
 
+FOREIGN = (
+    "A network that may have seen the styles of the test sets is no fair comparison with one that has not: compare "
+    "these arms with each other."
+)
+
 
 def describe_starts(graph: Graph) -> Iterator[str]:
-    """Yield a note on each pretrained network: the arms that start from it, and what it has seen before."""
+    """Yield a note on each network that arms start from: which these are, and what it has seen before."""
     starts: dict[str, list[PlannedCheckpoint]] = {}
     for planned in map(graph.checkpoints.of_arm, graph.recipe.arm_names):
         train = planned.run.train
@@ -23,12 +28,11 @@ def describe_starts(graph: Graph) -> Iterator[str]:
         arms = ", ".join(dict.fromkeys(planned.run.of for planned in begun))
         networks = [(planned.initial, planned.run.train) for planned in begun]
         prepared = dict.fromkeys(note for of, train in networks if of for note in of.preparation_notes(train))
-        first = begun[0]
-        yield (
-            f"{start}: arms that start from it are {arms}.{_one_seed(first)} It was trained on {_seen_by(first)}. A "
-            "network that may have seen the styles of the test sets is no fair comparison with one that has not: "
-            f"{' '.join(['compare these arms with each other.', *prepared])}"
-        )
+        first, recipe = begun[0], graph.recipe
+        words = [f"{start}: arms that start from it are {arms}.{_one_seed(first)} It was trained on {_seen_by(first)}."]
+        if recipe.train_of(recipe.arm(recipe.started_from(first.run.of)[-1])).is_pretrained:
+            words.append(FOREIGN)
+        yield " ".join([*words, *prepared])
 
 
 def _one_seed(planned: PlannedCheckpoint) -> str:

@@ -92,6 +92,7 @@ def _arm_record(graph: Graph, arm: ArmConfig) -> ArmRecord:
         drawing={part.source: part.drawing_in_words for part in run.parts if part.drawing},
         val_top1=None if None in accuracies else float(np.mean(accuracies)),  # None without validation images
         seconds=device_seconds(graph, run),
+        started_from=train.origin_arm or "",
         trained={str(p.run.seed): training.get("run", "") for p, training in zip(planned, trainings, strict=True)},
     )
 

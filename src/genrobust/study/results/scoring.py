@@ -61,7 +61,8 @@ def score_study(graph: Graph) -> StudyScores:
     if recipe.evaluate.adapt is not None:
         adapted = SavedPredictions(_predictions(graph, runs, adapted=True).folders | beside)
     summary = summarize(SavedPredictions(of_arms | beside), compared, baselines, adapted=adapted)
-    pretrained = tuple(arm.name for arm in recipe.arms if recipe.train_of(arm).is_pretrained)
+    firsts = {name: recipe.arm(recipe.started_from(name)[-1]) for name in recipe.arm_names}
+    pretrained = tuple(name for name, first in firsts.items() if recipe.train_of(first).is_pretrained)
     summary = replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else (), pretrained=pretrained)
     curves = []
     for arm, points in groupby(graph.points, lambda run: run.of):
