@@ -109,7 +109,8 @@ def test_it_is_a_marked_row_beside_the_arms_and_no_arm(study: Callable[..., Stud
     ("change", "said"),
     [
         ({"train": {**RECIPE["train"], "image_size": 64}}, "sees images of 32 px and the classifiers of 64 px"),
-        ({"zero_shot": {"clip": "./none"}}, "is no CLIP folder"),
+        ({"zero_shot": {"clip": "./none"}}, r"^zero_shot\.clip: none is no CLIP folder"),
+        ({"quality": {"clip": "./none"}}, r"^quality\.clip: none is no CLIP folder"),
     ],
 )
 def test_what_does_not_fit_is_told_before_anything_is_trained(

@@ -52,7 +52,7 @@ def test_every_command_has_help_with_an_example(genrobust: Run, command: str, mo
 def test_commands_of_a_study_share_their_options() -> None:
     options = {name: [option for p in command.params for option in p.opts] for name, command in COMMANDS.items()}
     shared = ["recipe", "--set", "--out", "--runs", "--quick", "--device", "--executor", "--workers", "--address"]
-    assert {*options["run"]} == {*shared, "--anew"}
+    assert {*options["run"]} == {*shared}
     for name in ("show", "generate", "train", "evaluate"):
         assert {*shared} <= {*options[name]}
         assert any({"--out", "--runs"} <= {*p.opts} for p in COMMANDS[name].params), "two names of one option"

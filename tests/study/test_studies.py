@@ -133,6 +133,9 @@ def test_a_clip_judges_images_without_prompts_by_those_of_the_recipe():
         for key, reason in found[-1].rejected.items():
             assert float(reason.split()[2].strip(":")) == pytest.approx(scores[images.keys.index(key)], abs=1e-3)
     assert found[0].folder != found[1].folder
+    other = own.replace("clip: pictograms", "clip: none")
+    words = ("export", "own.yaml:varied", "--to", "parquet", "--set", other)
+    genrobust(*words, code=2, said="datasets.varied.filter.clip: none is no CLIP folder")
 
 
 @pytest.mark.usefixtures("own")

@@ -62,5 +62,10 @@ from .sources.clip import (
     embed_ensembles as embed_ensembles,
     load_clip as load_clip,
 )
-from .sources.folders import HUB as HUB, TIMM_CONFIG as TIMM_CONFIG, hash_clip as hash_clip
+from .sources.folders import (
+    HUB as HUB,
+    TIMM_CONFIG as TIMM_CONFIG,
+    hash_clip as hash_clip,
+    require_clip as require_clip,
+)
 from .sources.zero_shot import open_zero_shot as open_zero_shot

@@ -31,10 +31,7 @@ MetricNames = Annotated[
 
 @command(rich_help_panel=STUDY)
 @with_study
-def run(
-    study: "Study",
-    anew: Annotated[bool, option("--anew", "Begin unfinished work of other versions again.")] = False,
-) -> None:
+def run(study: "Study") -> None:
     """Run a study: generate, train every arm, evaluate, report. Finished jobs are not run again.
 
     Example: genrobust run pictograms --quick
@@ -43,7 +40,7 @@ def run(
 
     rows = list_work(study, begins=True)
     print_work(rows, err_console, study.recipe.title or study.recipe.name)
-    view, files = study.report(anew)
+    view, files = study.report()
     out_console.print()
     out_console.print(terminal(view))
     tell(*(_report_path(study, name) for name in files if not name.endswith(".svg")))

@@ -69,7 +69,6 @@ class Context:
     out: Path
     executor: Local = field(default_factory=Local)
     log: Callable[[str], None] = lambda line: None
-    anew: bool = False  # whether unfinished work of other versions is begun anew
 
     def __post_init__(self) -> None:
         self.times, self._census = StageTimes(), Census(self.out)
@@ -203,7 +202,8 @@ def _check_names(recipe: Recipe, data: StudyData) -> None:
     """Raise UserError, naming the key, for a test set that the data lacks, and for an unknown metric."""
     if MEAN_OF_SHIFTS in data.tests:
         raise UserError(f"data.shifts: {MEAN_OF_SHIFTS!r} is what reports call the mean over all: rename this test set")
-    there = ", ".join(data.tests)
+    val = [] if data.shifted_val is None else [data.shifted_val.name]
+    there = ", ".join(dict.fromkeys([*data.tests, *val]))
     for key, tests in (("tests", recipe.evaluate.tests), ("beside", recipe.evaluate.beside)):
         unknown = [t for t in tests or () if t not in data.tests]
         if unknown:

@@ -45,19 +45,16 @@ def describe_others(makers: Iterable[Makers]) -> Iterator[str]:
             yield f"{things} made by {_differences(different)}"
 
 
-def require_same_makers(folder: Path, anew: bool) -> None:
-    """Remove the unfinished artifact in `folder` that other versions began, or raise UserError unless it is `anew`."""
+def require_same_makers(folder: Path) -> None:
+    """Raise UserError where other versions began the artifact in `folder`, and did not finish it."""
     artifact = Artifact(folder)
     if artifact.is_finished or not artifact.is_begun:
         return
-    different = made_by_others(artifact.manifest().made_by)
-    if different and not anew:
+    if different := made_by_others(artifact.manifest().made_by):
         raise UserError(
-            f"{folder} was begun by {_differences(different)}: rerun with those versions to finish it, or with --anew, "
-            "which begins it again"
+            f"{folder} was begun by {_differences(different)}: rerun with those versions to finish it, or delete that "
+            "folder to begin it again"
         )
-    if different:
-        artifact.remove()
 
 
 def _differences(different: Mapping[str, tuple[str, str]]) -> str:

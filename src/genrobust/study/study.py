@@ -169,22 +169,18 @@ class Study:
         tests = {name: self.data.tests[name].fingerprint for name in self.tests}
         return report_inputs(self.recipe, [*checkpoints, *clips], tests)
 
-    def run(self, anew: bool = False) -> tuple[Summary, dict[str, Path]]:
+    def run(self) -> tuple[Summary, dict[str, Path]]:
         """Run all stages to the report; returns what was measured and the files written, by kind.
 
-        Args:
-            anew: Begins unfinished work again that other versions of genrobust or its libraries began.
-
         Raises:
-            UserError: Other versions began something, and it is not to begin anew.
+            UserError: Other versions of genrobust or its libraries began something that is not finished.
             GenrobustError: A stage fails.
         """
-        view, files = self.report(anew)
+        view, files = self.report()
         return view.summary, files
 
-    def report(self, anew: bool = False) -> tuple[ReportView, dict[str, Path]]:
+    def report(self) -> tuple[ReportView, dict[str, Path]]:
         """Run all stages as `run`; returns all that the report shows, and the files written, by kind."""
-        self.context.anew = anew
         for line in describe_others(self.makers()):
             self.context.log(f"reused: {line}")
         stages = self.graph.stages()

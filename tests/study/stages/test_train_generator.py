@@ -139,7 +139,7 @@ def test_a_hole_is_filled_by_generators_with_and_without_it_and_by_the_withheld_
     ("changes", "key"),
     [
         ({"datasets": {"styles": {"from_scratch": True, "generator": {"styles": ["lead"]}}}}, "generator.styles"),
-        ({"data": {"protocol": "leave-one-out", "left_out": "oil", "real": None}}, "class_model.images: pool"),
+        ({"data": {"protocol": "leave-one-out", "left_out": "oil", "real": None}}, "class_model.images: pool: "),
     ],
 )
 def test_a_class_model_without_its_images_or_styles_is_refused(by_style, tmp_path, changes, key):

@@ -36,7 +36,9 @@ def test_the_recipe_of_images_of_a_trained_generator_has_its_precision_and_the_c
     genrobust("export", "own.yaml:mine", "--to", "imagefolder", "--run", "--out", "mine", *sets)
     text = Path("mine/recipe.yaml").read_text()
     assert "precision: auto" not in text and "dtype: auto" not in text
-    assert "made from real ones, whose licenses" in Path("mine/README.md").read_text()
+    genrobust("export", generate("own.yaml", "--dataset", "mine", *sets), "--to", "parquet", "--out", "nameless")
+    for card in ("mine/README.md", "nameless/README.md"):
+        assert "made from real ones, whose licenses" in Path(card).read_text()
 
 
 def test_an_arm_of_a_recipe_judges_and_is_exported(own):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from genrobust.core import UserError, download, hash_folder, parse_json, reading
+from genrobust.core import UserError, download, find_clip, hash_folder, parse_json, reading
 
 HUB = "hf-hub:"  # as timm writes it
 TIMM_CONFIG = CLIP_CONFIG = "config.json"
@@ -70,6 +70,19 @@ def clip_interpolation(folder: Path) -> str:
     with reading(path := folder / CLIP_IMAGES, ValueError, TypeError, AttributeError):
         resample = parse_json(path.read_bytes()).get("resample", Image.Resampling.BICUBIC)
         return Image.Resampling(int(resample)).name.lower()
+
+
+def require_clip(clip: str, key: str) -> Path:
+    """Return the folder of the CLIP that `key` of a recipe names as `clip`, as `find_clip` does.
+
+    Raises:
+        UserError: It holds no CLIP.
+    """
+    try:
+        clip_interpolation(folder := find_clip(clip))
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
+    return folder
 
 
 def hash_clip(folder: Path) -> str:

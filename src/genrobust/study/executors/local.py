@@ -23,8 +23,9 @@ class Local:
     here = True
 
     def placed(self, recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Recipe:
-        """Return `recipe` with the device and the precisions that its work will find, without any `auto` among these.
+        """Return `recipe` with the precisions of the device that its work will find, in place of `auto`.
 
+        Where that is another machine's, the recipe returned names the device, too.
         `say` gets the lines of `choose_precisions`.
 
         Raises:
@@ -93,8 +94,9 @@ def open_executor(recipe: Recipe, out: Path, kind: str | None = None, **given: o
     own = kind in (None, recipe.execute.executor)
     values: dict[str, object] = recipe.execute.model_dump() if own else {"executor": kind}
     options = {key: value for key, value in given.items() if value is not None}
+    asked = " ".join(f"--{key}" for key in (*options, *([] if own else ["executor"])))
     try:
-        config = checked(ExecuteConfig, values | options, " ".join(f"--{key}" for key in options) or "execute")
+        config = checked(ExecuteConfig, values | options, asked or "execute")
     except ValueError as error:
         raise UserError(str(error)) from None
     assert isinstance(config, ExecutorConfig), (

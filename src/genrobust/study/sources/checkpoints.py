@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genrobust.classifiers import BICUBIC, Blueprint, Initial, open_initial, open_run
-from genrobust.core import Artifact, UserError, artifact_folder, digest, find_clip, plugins_of
+from genrobust.classifiers import BICUBIC, Blueprint, Initial, open_initial, open_run, require_clip
+from genrobust.core import Artifact, UserError, artifact_folder, digest, plugins_of
 from genrobust.data import Review, withheld_cells
 from genrobust.recipe import FilterConfig, MixturePart, TrainConfig
 from genrobust.study.context import Context, Rebuilt
@@ -45,10 +45,10 @@ class Checkpoints(Rebuilt):
         """Return the classifier that a filter judges by; None for a filter that judges by something else."""
         return self.of_arm(rule.arm) if rule.by == "classifier" else None
 
-    def _judge(self, rule: FilterConfig) -> Path:
-        """The folder of the CLIP or of the classifier that a filter judges by."""
+    def _judge(self, rule: FilterConfig, dataset: str) -> Path:
+        """The folder of the CLIP or of the classifier that the filter of a dataset judges by."""
         judge = self.judge_of(rule)
-        return find_clip(rule.clip or "") if judge is None else judge.folder
+        return require_clip(rule.clip or "", f"datasets.{dataset}.filter.clip") if judge is None else judge.folder
 
 
 class PlannedCheckpoint:

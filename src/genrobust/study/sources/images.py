@@ -41,7 +41,7 @@ class Images(Rebuilt):
     """
 
     def __init__(
-        self, context: Context, judge: Callable[[FilterConfig], Path], reviews: dict[Path, Review] | None = None
+        self, context: Context, judge: Callable[[FilterConfig, str], Path], reviews: dict[Path, Review] | None = None
     ) -> None:
         self.context, self.judge = context, judge
         self.reviews: dict[Path, Review] = {} if reviews is None else reviews
@@ -115,7 +115,7 @@ class Images(Rebuilt):
 
     def _filtered(self, dataset: GeneratedDataset, rule: FilterConfig) -> FilteredDataset:
         if rule.file is None:
-            return FilteredDataset(dataset, rule, self.judge(rule))
+            return FilteredDataset(dataset, rule, self.judge(rule, dataset.name))
         if rule.file not in self.reviews:
             self.reviews[rule.file] = read_review(rule.file)
         review = self.reviews[rule.file]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.classifiers import hash_clip
+from genrobust.classifiers import hash_clip, require_clip
 from genrobust.core import (
     EMBEDDED,
     HEX_DIGITS,
@@ -75,17 +75,10 @@ class PoolSearch(ImageSource):
 
     @cached_property
     def clip(self) -> Path:
-        """The folder of the CLIP that searches.
-
-        Raises:
-            UserError: There is no such folder.
-        """
+        """The folder of the CLIP that searches."""
         name = self.context.recipe.data.search_clip
         assert name is not None  # the recipe has seen to it
-        folder = find_clip(name)
-        if not folder.is_dir():
-            raise UserError(f"data.retrieved.clip: there is no folder {folder}: name one that holds a CLIP")
-        return folder
+        return require_clip(name, "data.retrieved.clip")
 
     @cached_property
     def _inputs(self) -> dict[str, Any]:

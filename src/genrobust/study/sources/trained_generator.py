@@ -59,15 +59,15 @@ class TrainedGenerator(Rebuilt):
         """The images that it learns.
 
         Raises:
-            UserError: `class_model.images` names the pool, and the data has none.
+            UserError: A class model is to learn the pool, and the data has none.
         """
         data = self.context.data
         if isinstance(self.config, FinetuneConfig) or self.config.images == "train":
             return data.train
         if data.retrieval is None:
             raise UserError(
-                "class_model.images: pool: this data has no labeled images to retrieve: name a folder under "
-                "data.retrieved, or set class_model.images to train"
+                f"class_model.images: {self.config.images}: this data has no labeled images to retrieve: name a folder "
+                "under data.retrieved, or set class_model.images to train"
             )
         withheld = [data.withheld] if data.withheld is not None and self.config.images == "pool+withheld" else []
         return JoinedImages("pool", [data.train, data.retrieval, *withheld])

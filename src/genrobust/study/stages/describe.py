@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
-from genrobust.classifiers import hash_clip
+from genrobust.classifiers import hash_clip, require_clip
 from genrobust.core import (
     SourceQuality,
     Subset,
     digest,
     fair_order,
     fetch_artifacts,
-    find_clip,
     prefix,
     resolve_device,
 )
@@ -38,6 +37,7 @@ class Describe(Stage):
     ) -> None:
         super().__init__(images.context, needs)
         self.images, self.names, self.config = images, names, config
+        self._clip = require_clip(config.clip, "quality.clip")  # now: it is needed last
         self._room = self.context.out / FOLDER
 
     def jobs(self) -> list[Job]:
@@ -45,10 +45,13 @@ class Describe(Stage):
             count = self.config.per_class * len(self.context.data.labels)
             return [self._job(name, min(count, int(self.images.of(name).class_counts.sum()))) for name in self.names]
         fetch_artifacts(self._room)
-        return [self._job(key, len(of), self._embeddings(key).are_made) for key, of in self._embedded.items()]
+        return [self._job(key, len(of), self._embeddings(key)) for key, of in self._embedded.items()]
 
-    def _job(self, key: str, total: int, is_done: bool = False) -> Job:
-        return Job(key, f"the CLIP's view of {key}", 0 if is_done else total, row=key, total=total)
+    def _job(self, key: str, total: int, made: Embeddings | None = None) -> Job:
+        """A job; where its embeddings will lie is known once its images are made."""
+        left = 0 if made is not None and made.are_made else total
+        folder = None if made is None else made.folder
+        return Job(key, f"the CLIP's view of {key}", left, row=key, folder=folder, total=total)
 
     @cached_property
     def _embedded(self) -> dict[str, Subset | list[list[str]]]:
@@ -58,7 +61,7 @@ class Describe(Stage):
         return {**first, CLASS_NAMES: self.context.class_texts}
 
     def _embeddings(self, key: str) -> Embeddings:
-        of, clip = self._embedded[key], hash_clip(find_clip(self.config.clip))
+        of, clip = self._embedded[key], hash_clip(self._clip)
         if isinstance(of, Subset):
             return Embeddings(self._room, key, {"clip": clip, "images": of.fingerprint})
         return Embeddings(self._room, "class names", {"clip": clip, "texts": digest(of)})
@@ -67,7 +70,7 @@ class Describe(Stage):
         from genrobust.classifiers import load_clip
 
         recipe = self.context.recipe
-        clip = load_clip(find_clip(self.config.clip), resolve_device(recipe.device))
+        clip = load_clip(self._clip, resolve_device(recipe.device))
 
         def embed(names: Sequence[str]) -> None:
             for name in names:

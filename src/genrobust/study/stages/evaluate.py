@@ -18,9 +18,10 @@ from genrobust.classifiers import (
     predict_sets,
     prediction_folder,
     prediction_inputs,
+    require_clip,
     weights_hash,
 )
-from genrobust.core import ZERO_SHOT, Artifact, digest, fetch_artifacts, find_clip
+from genrobust.core import ZERO_SHOT, Artifact, digest, fetch_artifacts
 from genrobust.recipe import ZeroShotConfig
 from genrobust.study.estimates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
@@ -122,7 +123,8 @@ class Evaluate(Stage):
             return {}
         recipe, labels = self.context.recipe, self.context.data.labels
         texts, size = self.context.class_texts, recipe.train.image_size
-        opened = open_zero_shot(find_clip(self.zero_shot.clip), texts, labels.label_names, recipe.evaluate, size)
+        clip = require_clip(self.zero_shot.clip, "zero_shot.clip")
+        opened = open_zero_shot(clip, texts, labels.label_names, recipe.evaluate, size)
         return {PredictedBy("zero-shot", digest([opened.weights_hash, opened.preparation])): opened}
 
     def folders(self, by: PredictedBy) -> dict[str, Path]:

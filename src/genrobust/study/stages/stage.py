@@ -103,12 +103,12 @@ class Stage(Rebuilt, ABC):
         """Do the missing jobs of this stage alone.
 
         Raises:
-            UserError: Other versions began a job, and it is not to begin anew; or one needs more workers together.
+            UserError: Other versions began a job; or one needs more workers together.
             GenrobustError: Their results are not found afterwards.
         """
         todo = [job for job in self.jobs() if job.size]
         for folder in dict.fromkeys(folder for job in todo for folder in self.artifacts(job)):
-            require_same_makers(folder, self.context.anew)
+            require_same_makers(folder)
         if todo:
             self.context.executor.require(max(job.workers for job in todo))
             self.announce(todo)

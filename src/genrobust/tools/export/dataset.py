@@ -11,6 +11,7 @@ import yaml
 from huggingface_hub import DatasetCardData
 
 from genrobust.classifiers import AUTO, with_precision
+from genrobust.core import Artifact
 from genrobust.data import NAMES, OK, USED, ShardDataset, kept_indices, making, read_filter
 from genrobust.recipe import recipe_yaml
 from genrobust.study import Studies, recipe_and_name
@@ -40,7 +41,7 @@ def export_dataset(studies: Studies, what: str, form: Format, out: Path, license
     content = _read_content(shards, np.arange(len(shards)) if filtered is None else kept_indices(shards, filtered))
     manifest = {key: value for key, value in shards.about.items() if key not in ("class_ids", NAMES)}
     recipe, name = recipe_and_name(what)
-    dataset, files = studies.dataset(what), form.files.replace("SPLIT", content.split)
+    files = form.files.replace("SPLIT", content.split)
     with new_folder(out) as folder:
         form.write(content, folder)
         if recipe:
@@ -67,7 +68,7 @@ def export_dataset(studies: Studies, what: str, form: Format, out: Path, license
             making=making(shards.metadata(USED)),
             filtered=filtered,
             dataset=name,
-            from_real="source" in content.table.column_names or bool(dataset and dataset.made_from),
+            from_real="source" in content.table.column_names or "trained" in Artifact(shards.folder).manifest().inputs,
         )
     return len(content)
 
