@@ -18,6 +18,7 @@ from .results import (
     REPORT as REPORT,
     report_inputs as report_inputs,
 )
+from .sections.images import METRIC_HEADS as METRIC_HEADS, metric_texts as metric_texts
 from .view import ReportView as ReportView
 from .wording import (
     MISLABELED as MISLABELED,

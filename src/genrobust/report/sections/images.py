@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from genrobust.core import StudyRecord
+from genrobust.core import SourceQuality, StudyRecord
 from genrobust.report.nouns import ReportSection, plain_table
 from genrobust.report.page import format_number
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import EN_DASH, number, span
 
-QUALITY_HEADS = (
-    "source", "images", "accuracy score, %", "FID", "KID x 1,000", "precision, %", "recall, %", "distance",
-    "Vendi score", "CLIP score", "label agreement, %",
-)  # fmt: skip
-_FORMATS = {  # the digits of each metric, and what it is multiplied by
-    "fid": (3, 1), "kid": (1, 1000), "precision": (0, 100), "recall": (0, 100), "distance": (3, 1), "vendi": (2, 1),
-    "clip_score": (1, 1), "agreement": (0, 100),
-}  # fmt: skip
+_METRICS = {  # of a `SourceQuality`: what each is called, its digits, and what it is multiplied by
+    "fid": ("FID", 3, 1),
+    "kid": ("KID x 1,000", 1, 1000),
+    "precision": ("precision, %", 0, 100),
+    "recall": ("recall, %", 0, 100),
+    "distance": ("distance", 3, 1),
+    "vendi": ("Vendi score", 2, 1),
+    "clip_score": ("CLIP score", 1, 1),
+    "agreement": ("label agreement, %", 0, 100),
+}
+METRIC_HEADS = tuple(head for head, _, _ in _METRICS.values())
+QUALITY_HEADS = ("source", "images", "accuracy score, %", *METRIC_HEADS)
 
 
 @SECTIONS.register("images")
@@ -45,8 +49,7 @@ def quality_rows(record: StudyRecord) -> list[list[str]]:
         arm = next((arm.name for arm in alone_of if arm.name not in summary.pretrained), None)
         alone = None if arm is None else summary.score("top1", arm, summary.clean)
         score = EN_DASH if alone is None else f"{number(alone.value)} ({span(alone)})"
-        metrics = [_metric(getattr(quality, name), digits, factor) for name, (digits, factor) in _FORMATS.items()]
-        rows.append([quality.source, f"{quality.made:,}", score, *metrics])
+        rows.append([quality.source, f"{quality.made:,}", score, *metric_texts(quality)])
     return rows
 
 
@@ -67,5 +70,7 @@ def quality_note(record: StudyRecord) -> str:
     )
 
 
-def _metric(value: float | None, digits: int, factor: float) -> str:
-    return format_number(None if value is None else factor * value, digits)
+def metric_texts(quality: SourceQuality) -> list[str]:
+    """Return the metrics of a source as text, in the order of `METRIC_HEADS`."""
+    values = ((getattr(quality, name), digits, factor) for name, (_, digits, factor) in _METRICS.items())
+    return [format_number(None if value is None else factor * value, digits) for value, digits, factor in values]

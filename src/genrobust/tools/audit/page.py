@@ -15,10 +15,12 @@ from genrobust import __version__
 from genrobust.core import ImageSet, count, page_json, write_files
 from genrobust.data import BY_IMAGE, NEAR, ShardDataset
 from genrobust.report import (
+    METRIC_HEADS,
     Thumbnail,
     contact_sheet,
     format_number,
     make_thumbnail,
+    metric_texts,
     percent,
     render,
     to_json_values,
@@ -73,6 +75,8 @@ def _html(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str]) -> s
         open_classes=classes[:OPEN_CLASSES],
         more_classes=classes[OPEN_CLASSES:],
         rows=ROWS,
+        metric_heads=METRIC_HEADS,
+        metric_texts=metric_texts,
     )
 
 
