@@ -186,7 +186,7 @@ class Result:
     def verdicts(self) -> str:
         """Return the claims of the recipe with their results, as a Markdown table.
 
-        Where a claim is that the reference is better than an arm, the difference is that arm's from the reference.
+        Where a claim is that something is worse ("less accurate", "cost accuracy"), the difference is below zero.
         """
         rows = [["claim", "made by", "difference, points", "result"], ["---"] * 4]
         for claim in self.told["claims"]:
@@ -196,7 +196,7 @@ class Result:
                 of = "" if claim["metric"] == "top1" else " of effective robustness"
                 on = "" if where == MEAN else f" on `{where}`"
                 value, lo, hi = found["value"], found["lo"], found["hi"]
-                if claim["arm"] == self.told["reference"]:
+                if " less " in claim["says"] or " cost " in claim["says"]:
                     value, lo, hi = -value, -hi, -lo
                 measured = f"{decimal(value, '+')} ({decimal(lo)} to {decimal(hi)}){of}{on}"
             rows.append([claim["says"], claim["source"] or "us", measured, f"**{claim['here']}**"])
