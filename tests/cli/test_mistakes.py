@@ -11,7 +11,7 @@ from typer.testing import Result
 
 MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and images are empty folders
     ("run none.yaml", "none.yaml"),
-    ("run pictogram", "did you mean pictograms?"),
+    ("run pictogram", "did you mean pictograms or pictograms-full?"),
     ("run :x:.yaml", ":x:.yaml"),
     ("run small.yaml --set train.stepps=5", "train.stepps; did you mean steps?"),
     ("run small.yaml --set train.steps=0", "train.steps"),

@@ -100,7 +100,13 @@ from .made_by import (
 )
 from .masking import mask_secrets as mask_secrets
 from .named_files import OutputFile as OutputFile, expand_home as expand_home
-from .names import bare_name as bare_name, count as count, near_names as near_names, perhaps as perhaps
+from .names import (
+    bare_name as bare_name,
+    count as count,
+    did_you_mean as did_you_mean,
+    near_names as near_names,
+    perhaps as perhaps,
+)
 from .page_files import (
     PAGES as PAGES,
     REWRITE as REWRITE,

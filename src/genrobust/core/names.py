@@ -25,6 +25,12 @@ def near_names(name: str, known: Iterable[str]) -> list[str]:
     return [by_bare_name[near] for near in difflib.get_close_matches(bare_name(name), by_bare_name, n=3)]
 
 
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Suggest the `known` names that are nearest to `name`; `otherwise` where none is near."""
+    near = near_names(name, known)
+    return f"did you mean {' or '.join(near)}?" if near else otherwise
+
+
 def perhaps(near: Sequence[str]) -> str:
     """Return a suggestion of the `near` names, in parentheses; "" for none."""
     return f" (perhaps {' or '.join(near)}?)" if near else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from genrobust.core import MANIFEST, OURS, Artifact, UserError, near_names, reading
+from genrobust.core import MANIFEST, OURS, Artifact, UserError, near_names, perhaps, reading
 from genrobust.data.file_list import ListedImages, Listing, list_files, list_folder
 from genrobust.data.hub_sets import fetch_dataset, is_on_hub
 from genrobust.data.naming import check_class_names
@@ -87,7 +87,7 @@ def require_there(places: Mapping[str, Path]) -> None:
 def _sibling(path: Path) -> str:
     """Ask whether what lies beside `path` under the likest name was meant; "" where nothing is like it."""
     near = near_names(path.name, [entry.name for entry in path.parent.glob("*")])
-    return f" (did you mean {path.with_name(near[0])}?)" if near else ""
+    return perhaps([str(path.with_name(name)) for name in near[:1]])
 
 
 def require_outside(places: Mapping[str, Path], outputs: Iterable[Path]) -> None:

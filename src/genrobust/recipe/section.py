@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from genrobust.core import Registry, UserError, some_of
+from genrobust.core import Registry, UserError, did_you_mean, some_of
 from genrobust.recipe.paths import located
 
 LONGEST_NAME = 255  # bytes of the name of a file or folder
@@ -206,8 +206,7 @@ def explain(error: ValidationError, root: type[Section], where: str) -> list[str
 def near_or_known(name: str, known: Iterable[str]) -> str:
     """Suggest what to write instead of an unknown `name`: the nearest of the `known` ones, or any of them."""
     known = list(known)
-    near = get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known here: {some_of(known)}"
+    return did_you_mean(name, known, f"known here: {some_of(known)}")
 
 
 def shown(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import timm
@@ -12,7 +11,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genrobust.core import UserError, near_names
+from genrobust.core import UserError, did_you_mean
 
 LEAST_BLURRED = 16  # input channels: FFCV does not blur the image itself
 
@@ -92,12 +91,6 @@ def timm_name(architecture: str) -> str:
         return name
     hint = did_you_mean(architecture, [*PAPER_NAMES, *timm.list_models()], "timm.list_models() lists them")
     raise UserError(f"timm knows no architecture {architecture!r}; {hint}")
-
-
-def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
-    """Suggest the `known` names that are nearest to `name`; `otherwise` where none is near."""
-    near = near_names(name, known)
-    return f"did you mean {' or '.join(near)}?" if near else otherwise
 
 
 def has_fixed_size(architecture: str) -> bool:

@@ -16,12 +16,12 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from genrobust.classifiers.classifier import Blueprint, OpenClassifier
-from genrobust.classifiers.networks.architectures import did_you_mean, timm_name
+from genrobust.classifiers.networks.architectures import timm_name
 from genrobust.classifiers.networks.checkpoints import WEIGHTS
 from genrobust.classifiers.networks.models import Classifier, move_to
 from genrobust.classifiers.sources.folders import HUB, TIMM_CONFIG
 from genrobust.classifiers.sources.timm_config import data_config, read_timm_config
-from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder, one_line
+from genrobust.core import GenrobustError, UserError, did_you_mean, digest, hash_file, hash_folder, one_line
 
 SHOWN = 300  # characters of why weights do not fit: torch lists every key
 TENSOR_FILES = (".safetensors", ".pt", ".pth", ".bin", ".tar")

@@ -8,7 +8,7 @@ from genrobust.report.view import ReportView
 
 MACROS = """
 {% import "renderers/macros.html.j2" as m with context %}
-{% from "pictures.html.j2" import thumb %}
+{% from "pictures.html.j2" import side_by_side, thumb %}
 """
 ANY = "{{ m.body() }}"  # of a section without a template
 
