@@ -66,7 +66,6 @@ def audit(
     from genrobust.classifiers import Feed
     from genrobust.core import find_clip, resolve_device
     from genrobust.data import audit_folder, require_outside
-    from genrobust.recipe import is_recipe
     from genrobust.study import open_kept_parts, open_sets, recipe_and_name
     from genrobust.tools.audit.measuring import Measuring
     from genrobust.tools.audit.page import audit_verdict, write_audit_page
@@ -75,6 +74,7 @@ def audit(
         raise UserError(f"--labels {labels} names the classes of a classifier: add --classifier MODEL")
     studies.require_recipe(dataset, against, wild, classifier)
     recipe, name = recipe_and_name(dataset)
+    called = dataset if recipe else Path(dataset).resolve().name
     unfiltered = f"The filter of {dataset} is not applied: this is about every image."
     if recipe:
         out = out or Path(f"audit-{studies.label(dataset)}")
@@ -92,7 +92,6 @@ def audit(
     if recipe and studies.recipe(recipe).filter_of(name) is not None:
         done.left_out.append(unfiltered)
     leaks = {name: count for name, count in done.leaks.items() if name not in (allow_leaks or [])}
-    called = dataset if is_recipe(dataset) else Path(dataset).resolve().name
     files = write_audit_page(done, sets, called, leaks, folder)
     parts.remove()
     tell(*audit_verdict(done, leaks), *done.left_out, *files.values())
