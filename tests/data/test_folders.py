@@ -87,6 +87,21 @@ def test_a_class_that_belongs_to_another_one_s_groups_is_not_held_back_whole() -
     assert not sides[0] & sides[1]
 
 
+@pytest.mark.parametrize(
+    ("sizes", "share", "held"),
+    [([80] + [1] * 20, 0.1, 10), ([60, 30, 5, 5], 0.1, 10), ([60, 30, 5, 5], 0.5, 40), ([60, 40], 0.1, 40)],
+    ids=str,
+)
+def test_a_large_group_is_held_back_where_smaller_ones_do_not_suffice(
+    sizes: list[int], share: float, held: int
+) -> None:
+    groups = [f"group {number}" for number, size in enumerate(sizes) for _ in range(size)]
+    images = MemoryImages("some", [b"x"] * len(groups), [0] * len(groups), [f"{i}" for i in range(len(groups))])
+    train, val = hold_back(images, share, groups)
+    assert len(val) == held
+    assert not {groups[int(key)] for key in train.keys} & {groups[int(key)] for key in val.keys}
+
+
 def hash_of(name: str) -> int:
     return hashlib.sha256(name.encode()).digest()[0]
 

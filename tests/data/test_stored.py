@@ -17,7 +17,6 @@ from stored_files import gray, labeled_tar, png, table, tar, write_parquet
 from genrobust.core import ImageSet, Sample, UserError
 from genrobust.data import begin_dataset, load_data, open_stored, write_shard
 from genrobust.data.imagenet_classes import descriptions, listed_by_timm, wnids
-from genrobust.data.reader import read_shift
 from genrobust.data.readers.imagenet import VALIDATION
 from genrobust.data.stored import open_unlabeled
 from genrobust.recipe import DataConfig, ShiftConfig
@@ -163,7 +162,7 @@ def test_r_in_tars_may_count_its_200_classes_or_imagenet_s(tmp_path: Path, numbe
     r = listed_by_timm("imagenet_r")
     labels = [wnids().index(wnid) if numbering == "imagenet" else n for n, wnid in enumerate(r)]
     shift = ShiftConfig(kind="imagenet-r", path=write_tar(tmp_path / "r.tar", labeled_tar(labels)))
-    images = read_shift("r", shift, imagenet(tmp_path).folder_classes(), {})["r"]
+    images = shift.open("r", imagenet(tmp_path).folder_classes(), {})["r"]
     found = {int(key.split("/")[1]): wnids()[label] for key, label in zip(images.keys, images.labels, strict=True)}
     assert found == dict(enumerate(r))
 

@@ -47,6 +47,8 @@ def of_classes(
     if without := [name for name, images in tests.items() if not len(images)]:
         log.warning("%s: no image of these classes in %s, left out", KEY, ", ".join(without))
     labels = LabelSpace(tuple(data.labels.classes[label] for label in kept), data.labels.shared_prompts)
+    if len(data.val) and not len(sets["val"]):
+        raise UserError(f"{KEY}: val has no image of these classes: choose others")
     left_out = [label for label in range(len(ids)) if label not in kept]
     unused = {text for k in left_out for text in (classes.folders[k], *data.labels.classes[k].spellings)}
     folders = tuple(classes.folders[label] for label in kept)

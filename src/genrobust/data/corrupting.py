@@ -6,7 +6,8 @@ the shorter side. What differs: frost is drawn instead of pasted from photograph
 and fog and motion blur are made by other algorithms. So accuracies do not compare with published ones.
 
 Each function takes an image, float [H, W, 3] from 0 to 1, its strength, a generator of random numbers and the shorter
-side by 64, and returns the corrupted image, which may leave that range. A stronger corruption draws the same numbers.
+side by 64, and returns the corrupted image, which may leave that range. A stronger corruption draws the same numbers,
+but for shot noise.
 """
 
 from __future__ import annotations

@@ -83,8 +83,9 @@ def hold_back(train: ImageSet, share: float, together: Sequence[str | None] | No
     """Split off a share of each class and style, at least one image of two or more; of a share of 0, none.
 
     Those held back are the first of them in a fair order, so that every run, of whatever seed, holds back the
-    same. Images of one name in `together` stay together, on the side of the first. Train keeps some images of each
-    class and style. Returns train without those held back, and them.
+    same. Images of one name in `together` stay together, on the side of the first; more than the share is held back
+    where that splits none of them. Train keeps some images of each class and style. Returns train without those held
+    back, and them.
 
     Raises:
         UserError: Nothing can be held back.
@@ -103,9 +104,13 @@ def hold_back(train: ImageSet, share: float, together: Sequence[str | None] | No
     own = np.flatnonzero(kinds == kinds[leader])
     by_kind = own[np.lexsort((rank[own], kinds[own]))]
     for of_kind in np.split(by_kind, np.flatnonzero(np.diff(kinds[by_kind])) + 1):
+        quota = held_out(len(of_kind), share)
+        _, which, sizes = np.unique(rank[of_kind], return_inverse=True, return_counts=True)
+        too_large = np.where(sizes > quota, sizes, 0)[which]  # these come last, the smallest first
+        of_kind = of_kind[np.lexsort((rank[of_kind], too_large))]
         ranks = rank[of_kind]
-        before = np.searchsorted(ranks, ranks)  # images before those that stay together
-        held[of_kind] = (before < held_out(len(of_kind), share)) & (ranks != ranks[-1])
+        before = np.maximum.accumulate(np.where(np.diff(ranks, prepend=-1) != 0, np.arange(len(ranks)), 0))
+        held[of_kind] = (before < quota) & (ranks != ranks[-1])
     held = held[leader]
     for kind in np.setdiff1d(kinds, kinds[~held]):  # all its images belong together with others that are held back
         held[rank == rank[kinds == kind].max()] = False

@@ -23,7 +23,8 @@ def as_written(path: Path) -> str:
 def fetch_dataset(path: Path) -> Path:
     """Fetch what an address on the hub names, and return its place in the hub's cache; any other path as it is.
 
-    What is in the cache is not fetched again, and is used without a network. A pattern in the last part, such as
+    What is in the cache is used without a network, and else not fetched again; without a revision, unless there is a
+    newer one. A pattern in the last part, such as
     ``data/train-*.parquet``, fetches the files that match. No code of a dataset is run.
 
     Raises:
@@ -33,6 +34,8 @@ def fetch_dataset(path: Path) -> Path:
     if not is_on_hub(path):
         return path
     _, kind, owner, named, *inside = (*path.parts, "", "", "")
+    if named.endswith("@refs"):  # such as refs/convert/parquet, where the hub keeps its own copies
+        named, inside = "/".join([named, *inside[:2]]), inside[2:]
     if kind != _KIND or not named:
         raise UserError(f"{as_written(path)}: an address on the hub is {_FORM}")
     place = "/".join(filter(None, inside))

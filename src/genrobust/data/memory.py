@@ -15,7 +15,7 @@ from genrobust.data.reading import read_image
 class MemoryImages(ImageSet):
     """Images held as encoded bytes (decoded when asked for) or as RGB uint8 arrays [H, W, 3]: an ImageSet.
 
-    The fingerprint covers images, labels and keys.
+    The fingerprint covers images, labels, keys and styles.
 
     Raises:
         UserError: Lengths differ, or a key comes twice.
@@ -39,15 +39,19 @@ class MemoryImages(ImageSet):
             raise UserError(f"{name}: images, labels, keys and styles differ in number")
         if len(set(self.keys)) != len(self.keys):
             raise UserError(f"{name}: two images share a key")
-        self._images = images
+        self._images, self._are_encoded = images, all(isinstance(image, bytes) for image in images)
         hashed = hashlib.sha256()
         for image in images:
             data = image if isinstance(image, bytes) else repr(image.shape).encode() + image.tobytes()
             hashed.update(hashlib.sha256(data).digest())
-        self.fingerprint = digest([hashed.hexdigest(), self.labels.tolist(), self.keys])
+        self.fingerprint = digest([hashed.hexdigest(), self.labels.tolist(), self.keys, self.styles])
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def encoded(self, index: int) -> bytes | None:
+        image = self._images[index]
+        return image if isinstance(image, bytes) and self._are_encoded else None
 
     def image(self, index: int) -> Image.Image:
         image = self._images[index]

@@ -125,13 +125,12 @@ def load_data(config: DataConfig) -> StudyData:
     tests, derived = dict(data.tests), list[str]()
     for name, shift in config.shifts.items():
         if not isinstance(shift, DerivedSets):
-            sets = read_shift(name, shift, classes, config.same_class)
+            reader = _as_reader(shift)
+            sets = reader.open(name, classes, config.same_class)
             _add(tests, sets, OWN_SETS)
-            derived += sets if _as_reader(shift).derived else ()
-    extra = {
-        name: read_shift(name, ShiftConfig.model_validate({"path": path}), classes, config.same_class)[name]
-        for name, path in config.extra.items()
-    }
+            derived += sets if reader.derived else ()
+    folders = {name: _as_reader(ShiftConfig.model_validate({"path": path})) for name, path in config.extra.items()}
+    extra = {name: reader.open(name, classes, config.same_class)[name] for name, reader in folders.items()}
     data = replace(data, tests=tests, extra=extra, derived=tuple(derived))
     if config.generated is not None:
         stored = open_stored(config.generated)
@@ -164,7 +163,13 @@ def _hold_out_shift(data: StudyData, name: str) -> StudyData:
     if data.shifted_val is not None:
         raise UserError(f"data.shifted_val: this source has its own, {data.shifted_val.name}: leave the key out")
     images = data.tests[name]
-    rest, val = hold_back(images, CHOSEN_BY, images.groups)
+    try:
+        rest, val = hold_back(images, CHOSEN_BY, images.groups)
+    except UserError:
+        raise UserError(
+            f"data.shifted_val: {name} cannot be divided: it is one group of images that belong together, or one image "
+            "of each class: name another"
+        ) from None
     val.name = f"{name}-val"
     return replace(data, tests={**data.tests, name: rest}, shifted_val=val)
 
@@ -185,13 +190,6 @@ def _require_apart(config: DataConfig) -> None:
         for inner, outer in ((key, test), (test, key)):
             if paths[inner].is_relative_to(paths[outer]) and shifts.get(outer, "folders") == "folders":
                 raise UserError(f"{inner} lies in {outer}, {config.places[outer]}: give each set images of its own")
-
-
-def read_shift(
-    name: str, shift: ShiftConfig, classes: FolderClasses, same_class: Mapping[str, str]
-) -> Mapping[str, ImageSet]:
-    """Return the test sets that the shift called `name` stands for, as its reader opens them."""
-    return _as_reader(shift).open(name, classes, same_class)
 
 
 def published_line(name: str, shift: ShiftConfig) -> Line | None:

@@ -58,9 +58,10 @@ def review_of(images: ShardDataset) -> Review:
     Raises:
         UserError: It is no review, or one of other images.
     """
-    file = images.folder.with_name(f"{images.folder.resolve().name}.review.json")
+    folder = images.folder.resolve()
+    file = folder.with_name(f"{folder.name}.review.json")
     if not file.exists():
-        return Review(file, images.folder.resolve().name, images.fingerprint, (), {})
+        return Review(file, folder.name, images.fingerprint, (), {})
     review = read_review(file)
     review.check(images)
     return review

@@ -124,7 +124,7 @@ def _list_files(path: Path, labeled: bool = True) -> Listing | None:
 
     Raises UserError for a file of another kind.
     """
-    if path.suffix.lower() == TABLE:
+    if path.suffix.lower() == TABLE and "*" not in path.name:
         return list_csv(path, labeled)
     files = _files(path)
     for extension, list_images in KINDS.items():
@@ -134,6 +134,8 @@ def _list_files(path: Path, labeled: bool = True) -> Listing | None:
             return list_images(path, ours, labeled)
     if path.is_file():
         raise UserError(f"{path}: a file of images is {', '.join((TABLE, *KINDS))}: unpack this one, or name a folder")
+    if "*" in path.name:
+        raise UserError(f"{path}: a pattern names {' or '.join(KINDS)} files, and matches {files[0].name}")
     return None
 
 

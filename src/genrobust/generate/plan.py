@@ -44,7 +44,8 @@ class Plan:
 
     Request i is number i // K of class i % K, K classes; its key is ``{class id}-{i // K:06d}`` and its seed a hash of
     (`data_seed`, key). So a plan of n a class holds the same requests as the first n of each class of a larger one.
-    In the keys of the `split` "val", ``-val`` follows the class id: it shares no key with "train", and so no seed.
+    In the keys of the `split` "val", ``-val`` follows the class id: of one class it shares no key with "train", and so
+    no seed.
     Templates are dealt to each class in an order of its own in which styles alternate. `prompts` None is a plan without
     text, in `styles` or in none. Of `sources`, each request gets an image of its class: all of them in a shuffled order
     before any comes again, then in another order.

@@ -13,7 +13,6 @@ import pytest
 from genrobust.core import ImageSet, UserError
 from genrobust.data import load_data
 from genrobust.data.imagenet_classes import listed_by_timm, wnids
-from genrobust.data.reader import read_shift
 from genrobust.recipe import DataConfig, ShiftConfig
 
 # Three classes, with what their images are filled with; the fourth has no part in the study. All but tench are in
@@ -58,7 +57,7 @@ def config(root: Path, **keys: object) -> DataConfig:
 
 def read(kind: str, path: Path, of: DataConfig, **keys: object) -> ImageSet:
     shift = ShiftConfig.model_validate({"kind": kind, "path": path, **keys})
-    (images,) = read_shift("mine", shift, of.folder_classes(), {}).values()
+    (images,) = shift.open("mine", of.folder_classes(), {}).values()
     return images
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import pytest
-from diffusers import DDPMScheduler, DiTPipeline
+from diffusers import DDPMScheduler, DiTPipeline, DPMSolverMultistepScheduler
 from drawn import CPU, pixels
 from tiny import dit, saved
 
@@ -109,7 +109,8 @@ def test_a_scheduler_whose_noise_the_pipeline_does_not_treat_as_it_needs_is_refu
     tmp_path, folder_of, config, labels
 ):
     pipeline = DiTPipeline.from_pretrained(folder_of("dit"))
-    pipeline.scheduler = DDPMScheduler()
-    pipeline.save_pretrained(tmp_path / "dit")
-    with pytest.raises(UserError, match=r"generator\.scheduler: .*DiTPipeline.*DDPMScheduler"):
-        DiffusersEngine(config(tmp_path / "dit", scheduler=None), labels, None, CPU)
+    for scheduler in (DDPMScheduler(), DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++")):
+        pipeline.scheduler = scheduler
+        pipeline.save_pretrained(tmp_path / "dit")
+        with pytest.raises(UserError, match=rf"generator\.scheduler: .*DiTPipeline.*{type(scheduler).__name__}"):
+            DiffusersEngine(config(tmp_path / "dit", scheduler=None), labels, None, CPU)

@@ -113,7 +113,7 @@ def test_images_of_ones_own_are_shown_and_not_decided(write_folder: Callable[...
 
 
 def test_what_is_rejected_is_left_out_and_decisions_at_once_lose_none(
-    client: TestClient, dataset: ShardDataset, tmp_path: Path
+    client: TestClient, dataset: ShardDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def post(index: int, reason: str | None) -> int:
         return client.post(f"decisions/{index}", params={} if reason is None else {"reason": reason}).status_code
@@ -122,6 +122,10 @@ def test_what_is_rejected_is_left_out_and_decisions_at_once_lose_none(
         assert set(pool.map(post, range(12), ["artifacts", "", "other"] * 4)) == {200}
     assert post(0, None) == post(1, "duplicate") == 200
     review = review_of(dataset)
+    (tmp_path / "link").symlink_to(dataset.folder)
+    monkeypatch.chdir(dataset.folder)
+    for path in (Path(), tmp_path / "link"):
+        assert review_of(ShardDataset(path)) == review, "however the folder is named"
     assert sorted(review.rejected) == [dataset.keys[i] for i in (1, 2, 3, 5, 6, 8, 9, 11)]
     assert review.rejected[dataset.keys[1]] == "duplicate"
     assert found(client, state="accepted") == [4, 7, 10]

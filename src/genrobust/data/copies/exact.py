@@ -15,6 +15,7 @@ from genrobust.core import ImageSet, StudyData, Subset, UserError, hash_file, pr
 from genrobust.data.file_list import WORKERS
 
 BYTES = 32  # of a SHA-256
+BATCH = 10_000  # images that a pool of threads is given at once: it keeps a kilobyte for each
 ContentsOf = Callable[[ImageSet], np.ndarray | None]  # as `hash_contents`
 # For each image of a set the place of the test set with its near copy, -1 for none; None where it was not looked for.
 NearCopiesOf = Callable[[ImageSet, Mapping[str, ImageSet]], np.ndarray | None]
@@ -116,8 +117,9 @@ def hash_contents(images: ImageSet) -> np.ndarray | None:
         hashes[index] = np.frombuffer(bytes.fromhex(digest), dtype=np.uint8)
 
     with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"reading {images.name}", len(images), "images") as bar:
-        for _ in pool.map(hash_one, range(len(images))):
-            bar.advance()
+        for start in range(0, len(images), BATCH):
+            for _ in pool.map(hash_one, range(start, min(start + BATCH, len(images)))):
+                bar.advance()
     return hashes
 
 

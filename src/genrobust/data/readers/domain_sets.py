@@ -214,7 +214,8 @@ class Pacs(DomainSet):
     """PACS (Li et al., 2017): photographs, paintings, cartoons and sketches of 7 classes.
 
     Most sketches are Sketchy's (Sangkloy et al., 2016), in which several people drew one photograph: the halves keep
-    its drawings together, and it with them where it is among the photographs; `leave-one-out`, as DomainBed, does not.
+    its drawings together, and it with them where it is among the photographs. Between the left-out domain and the
+    others `leave-one-out`, as DomainBed, does not.
     """
 
     official = ("photo", "art_painting", "cartoon", "sketch")

@@ -80,7 +80,7 @@ class ServerConfig(Section):
     concurrency: Annotated[StrictInt, Field(ge=1, le=1024)] = 8  # requests at a time
     timeout: Annotated[StrictFloat, Field(gt=0, le=3600)] = 300  # seconds
     retries: Annotated[StrictInt, Field(ge=0, le=100)] = 20  # of a request; twenty take about two minutes
-    max_images: Annotated[StrictInt, Field(ge=1, le=10**9)] = 10_000  # the most that a run requests for a dataset
+    max_images: Annotated[StrictInt, Field(ge=1, le=10**9)] = 10_000  # of a dataset; a refused one takes six requests
 
     @model_validator(mode="after")
     def _check_fields(self) -> ServerConfig:

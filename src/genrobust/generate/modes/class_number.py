@@ -43,8 +43,9 @@ class ClassNumber(Mode):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        scheduler = type(self.generator.pipeline.scheduler).__name__
-        if scheduler not in FITTING:
+        config = self.generator.pipeline.scheduler.config
+        scheduler, draws = type(self.generator.pipeline.scheduler).__name__, config.get("algorithm_type") or ""
+        if scheduler not in FITTING or draws.startswith("sde"):
             raise UserError(
                 f"generator.scheduler: a DiTPipeline does not draw with its own {scheduler}, since it neither scales "
                 "the noise at the start nor takes a seed for noise at later steps: set ddim, dpmsolver++ or unipc"

@@ -190,11 +190,17 @@ class Encoded:
         return self._encode_chunks(numbers.tolist()) if self._kept is None else self._kept[numbers]
 
     def _encode_chunks(self, numbers: Sequence[int], done: Callable[[int], None] = no_progress) -> Tensor:
-        parts = []
-        for start in range(0, len(numbers), self._chunk):
-            parts.append(self._encode(numbers[start : start + self._chunk]))
-            done(len(parts[-1]))
-        return torch.cat(parts)
+        encoded = self._encode(numbers[: self._chunk])
+        done(len(encoded))
+        if len(numbers) == len(encoded):
+            return encoded
+        every = encoded.new_empty((len(numbers), *encoded.shape[1:]))  # parts and their sum would take twice as much
+        every[: len(encoded)] = encoded
+        for start in range(len(encoded), len(numbers), self._chunk):
+            encoded = self._encode(numbers[start : start + self._chunk])
+            every[start : start + len(encoded)] = encoded
+            done(len(encoded))
+        return every
 
 
 def noise_schedule(scheduler_config: Any) -> Schedule:
