@@ -77,10 +77,14 @@ def test_a_state_dict_is_read_with_its_architecture(tmp_path: Path, suffix: str)
         assert torch.allclose(opened.load(CPU)(pixels), network((pixels / 255 - mean) / std), atol=1e-4)
 
 
-def test_a_state_dict_of_torchvision_s_resnet_is_one_of_timm_s(tmp_path: Path) -> None:
-    network = torchvision.models.resnet18(num_classes=1000).eval()
+@pytest.mark.parametrize("name", ["resnet18", "alexnet"])
+def test_a_state_dict_of_torchvision_s_is_read_and_how_it_prepares_images_is_said(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = torchvision.models.get_model(name, num_classes=1000).eval()
     torch.save(network.state_dict(), tmp_path / "w.pth")
-    opened = open_classifier(f"resnet18@{tmp_path / 'w.pth'}")
+    opened = open_classifier(f"{name}@{tmp_path / 'w.pth'}")
+    assert "does not say how images are prepared for it" in caplog.text and "0.485" in caplog.text
     assert opened.classes[:2] == ("n01440764", "n01443537")
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)

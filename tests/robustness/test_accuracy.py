@@ -71,6 +71,20 @@ def test_logits_that_are_no_answer_are_refused_by_set_and_image(predictions_of, 
         top1(found)
 
 
+def test_logarithms_of_rounded_probabilities_make_no_tie_among_the_sets_own_classes(predictions_of):
+    logits = np.array([[0, -np.inf, -np.inf, -np.inf], [-1, -2, -2, -np.inf]])
+    found = predictions_of([0, 1], [1, 1], logits=logits)
+    assert correct(found, classes=range(4)).tolist() == [False, False]
+    with pytest.raises(GenrobustError, match=r"1 of 2 images, first .*of rounded probabilities, give the logits"):
+        correct(found, classes=[1, 2])
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint64"])
+def test_labels_may_be_whole_numbers_of_any_kind(predictions_of, kind):
+    found = predictions_of([1, 2], [1, 2])
+    assert correct(replace(found, labels=found.labels.astype(kind), keys=np.array(["a", "b"]))).all()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
 from scipy.stats import linregress, t
 
-from genrobust.core import Line, Predictions
+from genrobust.core import Line, Predictions, UserError
 from genrobust.robustness import Comparison, fit_line, summarize
 from genrobust.robustness.effective import drawn_lines
 
@@ -25,6 +27,15 @@ def test_drawn_lines_scatter_as_the_standard_errors_of_the_fit_say() -> None:
         heights = intercept + slope * at
         expected = fit.intercept + fit.slope * at + error * t.ppf([0.025, 0.975], 28)
         assert np.quantile(heights, [0.025, 0.975]) == pytest.approx(expected, abs=0.03 * error)
+
+
+def test_of_a_line_that_is_exact_or_flat_nothing_is_made_up() -> None:
+    line = fit_line([50, 60, 70, 80], [40, 45, 60, 65], "shift")
+    exact = replace(line, slope=0.9, intercept=-1.0, r2=1.0, residual_sd=0.0)
+    drawn = drawn_lines(exact, 3, np.random.default_rng(0))
+    assert [values.tolist() for values in drawn] == [[0.9] * 3, [-1.0] * 3]
+    with pytest.raises(UserError, match=r"the line of 'shift' is flat"):
+        drawn_lines(replace(line, slope=0.0, r2=0.0), 3, np.random.default_rng(0))
 
 
 def predictions(test_set: str, right: float, n: int = 400) -> Predictions:

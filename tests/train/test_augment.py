@@ -139,6 +139,9 @@ def test_drawings_get_every_style_and_keep_their_paper(ring):
     assert all((image[:, :8] == 255).all() for image in drawn)
     strokes = [(image[:, 32] < 128).all(dim=0).sum() for image in drawn if (image[:, 32, 32] == 255).all()]
     assert len(set(map(int, strokes))) > 1  # thickened or not
+    dark = AUGMENTATIONS.get("drawing-styles")().policy((0, 0, 0))
+    torch.manual_seed(0)
+    assert all(torch.equal(255 - dark(255 - ring), image) for image in drawn), "on dark paper, the negatives"
 
 
 def test_photographs_become_lines_on_white_flat_colors_or_stay(colored):

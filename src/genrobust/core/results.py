@@ -53,8 +53,8 @@ class Predictions:
         if labels.ndim != 1 or (labels.size and not np.issubdtype(labels.dtype, np.integer)):
             raise ValueError(f"labels: give the number of a class for each image, not {labels.dtype} {labels.shape}")
         object.__setattr__(self, "logits", logits)
-        object.__setattr__(self, "labels", labels)
-        object.__setattr__(self, "keys", self.keys or tuple(map(str, range(n))))
+        object.__setattr__(self, "labels", labels.astype(np.int64, copy=False))
+        object.__setattr__(self, "keys", tuple(self.keys) or tuple(map(str, range(n))))
         object.__setattr__(self, "classes", self.classes or tuple(map(str, range(k))))
 
 
@@ -64,8 +64,9 @@ class Score:
 
     `classes` counts the classes that the logits were restricted to. `method` names the interval: "Clopper-Pearson
     95 %", "bootstrap 95 % over baselines" and so on. `extrapolated` marks effective robustness at an accuracy outside
-    those that the baseline line was fitted on. `groups` counts the groups of the images, 0 where they have none. `p` is
-    the two-sided p-value of a difference, not corrected for multiple comparisons.
+    those that the baseline line was fitted on. `groups` counts the groups of the images, 0 where they have none; those
+    of corrupted copies are of one image each, where it has no other. `p` is the two-sided p-value of a difference, not
+    corrected for multiple comparisons.
     """
 
     value: float

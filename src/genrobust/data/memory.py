@@ -15,7 +15,7 @@ from genrobust.data.reading import read_image
 class MemoryImages(ImageSet):
     """Images held as encoded bytes (decoded when asked for) or as RGB uint8 arrays [H, W, 3]: an ImageSet.
 
-    The fingerprint covers images, labels, keys and styles.
+    The fingerprint covers images, labels and keys.
 
     Raises:
         UserError: Lengths differ, or a key comes twice.
@@ -44,7 +44,7 @@ class MemoryImages(ImageSet):
         for image in images:
             data = image if isinstance(image, bytes) else repr(image.shape).encode() + image.tobytes()
             hashed.update(hashlib.sha256(data).digest())
-        self.fingerprint = digest([hashed.hexdigest(), self.labels.tolist(), self.keys, self.styles])
+        self.fingerprint = digest([hashed.hexdigest(), self.labels.tolist(), self.keys])
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -323,8 +323,8 @@ class EvaluateConfig(Section):
 
     `beside` are shifts that are scored, but left out of the mean.
 
-    `adapt: batch-norm` also scores classifiers with batch norms adapted to the unlabeled images of each test set, as
-    the metric `top1_adapted` (Schneider et al., 2020).
+    `adapt: batch-norm` also scores classifiers with batch norms adapted to up to 256 unlabeled images of each test
+    set, as the metric `top1_adapted` (Schneider et al., 2020).
     """
 
     batch_size: Batch = 256

@@ -103,6 +103,9 @@ def read_answers(
         broken[start : start + ROWS] = ~np.isfinite(rows.max(axis=1, initial=-np.inf))
         for (classes, of_images), inside_set, to in zip(subsets, members, values, strict=True):
             answers = _restricted(predictions, rows, start, inside_set[start : start + ROWS], classes)
+            if len(classes) < rows.shape[1]:  # logarithms of probabilities may be -inf for all of these alone
+                chosen = start + np.flatnonzero(inside_set[start : start + ROWS])
+                broken[chosen] |= ~np.isfinite(answers.logits.max(axis=1, initial=-np.inf))
             for name, compute in of_images.items():
                 to[name].append(compute(answers))
     if broken.any():
@@ -110,7 +113,7 @@ def read_answers(
         raise GenrobustError(
             f"predictions on {predictions.test_set!r}: NaN or infinite logits for {int(broken.sum())} of {count} "
             f"images, first {key!r}: the checkpoint diverged or overflowed; train it again with a lower "
-            "train.learning_rate or train.precision=float32"
+            "train.learning_rate or train.precision=float32; of rounded probabilities, give the logits instead"
         )
     return [{name: np.concatenate(parts) for name, parts in of_images.items()} for of_images in values]
 

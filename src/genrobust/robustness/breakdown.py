@@ -53,7 +53,7 @@ def gains_without_groups(
             {name: (total - out) / n if n else None for name, out, n in zip(names, of_groups, left, strict=True)}
         )
     top1: dict[str, dict[str, float]] = {}
-    for group in sorted({name for of_set in without for name in of_set}):
+    for group in sorted({name for of_set in without for name in of_set}, key=str):
         left = [of_set.get(group, all_of_set) for of_set, all_of_set in zip(without, whole, strict=True)]
         if kept := [accuracies for accuracies in left if accuracies is not None]:
             top1[str(group)] = dict(zip(arms, np.mean(kept, axis=0).tolist(), strict=True))

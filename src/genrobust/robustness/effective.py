@@ -124,7 +124,8 @@ def predict(
 ) -> np.ndarray:
     """Return inverse(intercept + slope x transform(clean)), percent to percent; the arguments broadcast.
 
-    A clean accuracy of 0 % or 100 % gives the limit. On the linear scale a prediction may leave 0 to 100 %.
+    A clean accuracy of 0 % or 100 % counts as one a billionth away. On the linear scale a prediction may leave 0 to
+    100 %.
     """
     scaled = intercept + slope * to_scale(transform, np.asarray(clean) / 100)
     return 100 * np.asarray(_scale(transform)[1](scaled))
@@ -157,7 +158,14 @@ def drawn_lines(line: Line, bootstrap: int, rng: np.random.Generator) -> tuple[n
     The sampling distribution of ordinary least squares with normal errors of one size: slope and height at the center
     are independent, with standard errors s / sqrt(Sxx) and s / sqrt(n) and n - 2 degrees of freedom. Sxx, the sum of
     squares of transformed clean accuracies, is what makes R² of the slope and s.
+
+    Raises:
+        UserError: The line is flat.
     """
+    if line.residual_sd == 0:
+        return np.full(bootstrap, line.slope), np.full(bootstrap, line.intercept)
+    if line.slope == 0:
+        raise UserError(f"the line of {line.test_set!r} is flat, so that it says not how sure it is: give its models")
     freedom = line.n - 2
     unexplained = freedom * line.residual_sd**2
     squares = line.r2 / (1 - line.r2) * unexplained / line.slope**2

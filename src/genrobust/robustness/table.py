@@ -115,10 +115,8 @@ def copies(accuracies: np.ndarray) -> np.ndarray:
 
     They are one model under several names, which would weigh as much as so many different ones.
     """
-    order = np.lexsort(accuracies.T)  # which keeps the order of equal rows
-    copied = np.zeros(len(order), dtype=bool)
-    copied[order[1:]] = (accuracies[order[1:]] == accuracies[order[:-1]]).all(axis=1)
-    return copied
+    _, first = np.unique(accuracies, axis=0, return_index=True)
+    return ~np.isin(np.arange(len(accuracies)), first)
 
 
 def doubts_of(models: Published, line: Line) -> tuple[str, ...]:

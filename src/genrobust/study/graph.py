@@ -77,8 +77,8 @@ class Graph:
         if self.recipe.data.packed and self.context.executor.here:  # a node of a cluster packs what it reads
             cropped = [run for run in runs if run.train.crop == "random-resized"]
             wanted = [job.key for job in Train(self.checkpoints, cropped).jobs() if job.size]
-            packed = list(dict.fromkeys(part.source for run in wanted for part in run.parts))
-            needs = [*needs, Pack(self.images, packed, needs)] if packed else needs
+            packed = {(part.source, part.cells): part for run in wanted for part in run.parts}
+            needs = [*needs, Pack(self.images, list(packed.values()), needs)] if packed else needs
         origins = (self.checkpoints.of(run).origin for run in runs)
         first = list(dict.fromkeys(origin.run for origin in origins if origin is not None))
         return [*needs, self.train(first)] if first else needs

@@ -71,8 +71,9 @@ def make_mix(config: TrainConfig, classes: int) -> Mix:
 def crop_and_flip(images: Tensor) -> Tensor:
     """Crop and mirror images at random, float [B, C, H, W], a whole batch in one bilinear resampling.
 
-    The boxes are those of torchvision's RandomResizedCrop, which takes the same box for all of a batch, and image by
-    image costs more than the training step of a small network.
+    The boxes are those of torchvision's RandomResizedCrop, but for those that do not fit, which are made smaller and
+    not drawn again. It takes the same box for all of a batch, and image by image costs more than the training step of
+    a small network.
     """
     n, _, rows, columns = images.shape
     area = torch.empty(n).uniform_(*CROP_AREA)

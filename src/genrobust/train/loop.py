@@ -82,8 +82,8 @@ def train(
     """Train a classifier, save it as a checkpoint in the folder `out`, and return `out`.
 
     A killed training resumes from its last saved state and ends in the same weights, bit for bit on the same machine.
-    On a GPU with attention, blur pooling or compilation they differ by rounding: the order of sums in a backward pass
-    is not fixed there.
+    On a GPU with attention, blur pooling, compilation or adaptive pooling to several places (AlexNet) they differ by
+    rounding: the order of sums in a backward pass is not fixed there.
 
     Args:
         val: The validation images, which may be empty. With ``keep: best``, the averaged weights with the best top-1
@@ -333,7 +333,7 @@ class _Run(_Training):
         return f"loss {mean_loss:.3f}" + (f"  val {history[-1]['val_top1']:.1f} %" if history else "")
 
     def _validate(self, loss: float) -> dict[str, float]:
-        """Validate the averaged weights, and keep them in `best` if none were better, or always for ``keep: last``.
+        """Validate the averaged weights, and keep them in `best` if none were better, or those of the last step.
 
         Returns:
             ``val_top1`` in percent; nothing if there are no validation images.
@@ -344,8 +344,8 @@ class _Run(_Training):
         top1 = val_top1(self.ema.module, self.val, size, batch_size, self.device, self.mixture.interpolation)
         if top1 is not None:
             progress.history = [*progress.history, {"step": progress.step, "loss": loss, "val_top1": top1}]
-        best = progress.best_top1
-        if config.keep == "last" or (top1 is not None and best is not None and top1 >= best):
+        best, is_last = progress.best_top1, progress.step == self.steps
+        if is_last if config.keep == "last" else (top1 is not None and best is not None and top1 >= best):
             progress.best_top1, progress.best_step = top1, progress.step
             self.best = {k: v.detach().clone() for k, v in self.ema.module.state_dict().items()}
         return {} if top1 is None else {"val_top1": top1}

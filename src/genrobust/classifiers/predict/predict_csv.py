@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +60,7 @@ def predict_images(
         for batch in read_ahead(read, len(paths), batch_size):
             readable = [image for image in batch if not isinstance(image, str)]
             probabilities = _probabilities(model, network, readable, torch_device)
-            for image, path in zip(batch, islice(remaining, len(batch)), strict=True):
+            for image, path in zip(batch, remaining, strict=False):
                 if isinstance(image, str):
                     unreadable += 1
                     cells = [*[""] * len(columns), image]

@@ -88,7 +88,10 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     ends_in_softmax = _are_probabilities(outputs)
     if ends_in_softmax:
         weights = digest([weights, "softmax"], 64)  # probabilities that were saved as logits are not read again
-        log.warning(f"{path} ends in a softmax: the logarithms of its probabilities are taken for logits")
+        log.warning(
+            f"{path} ends in a softmax: the logarithms of its probabilities are taken for logits. Those that it rounds "
+            "to 0 are equal, which is wrong on test sets of other classes alone: better export it without the softmax"
+        )
     classes = class_ids(str(path), outputs.shape[1], label_names, names)
 
     def load(device: torch.device) -> nn.Module:

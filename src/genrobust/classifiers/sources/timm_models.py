@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,14 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from genrobust.classifiers.classifier import Blueprint, OpenClassifier
-from genrobust.classifiers.networks.architectures import timm_name
+from genrobust.classifiers.networks.architectures import OWN_NETWORKS, make_network, timm_name
 from genrobust.classifiers.networks.checkpoints import WEIGHTS
 from genrobust.classifiers.networks.models import Classifier, move_to
 from genrobust.classifiers.sources.folders import HUB, TIMM_CONFIG
 from genrobust.classifiers.sources.timm_config import data_config, read_timm_config
 from genrobust.core import GenrobustError, UserError, did_you_mean, digest, hash_file, hash_folder, one_line
+
+log = logging.getLogger(__name__)
 
 SHOWN = 300  # characters of why weights do not fit: torch lists every key
 TENSOR_FILES = (".safetensors", ".pt", ".pth", ".bin", ".tar")
@@ -84,16 +87,26 @@ def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[st
         "source": "",
     }
     try:
-        network = timm.create_model(name, pretrained=True, num_classes=len(classes), pretrained_cfg_overlay=overlay)
+        if name in OWN_NETWORKS:
+            network = make_network(name, len(classes))
+            network.load_state_dict(tensors)
+        else:
+            network = timm.create_model(name, pretrained=True, num_classes=len(classes), pretrained_cfg_overlay=overlay)
     except (RuntimeError, ValueError, KeyError, AttributeError) as error:  # keys or shapes that do not fit
         origin = "that --labels names" if names else "of ImageNet (--labels FILE names others)"
         raise UserError(
             f"{file} does not fit {architecture} with the {len(classes)} classes {origin}: {one_line(error)[:SHOWN]}"
         ) from error
-    settings = timm.get_pretrained_cfg(name)
+    settings = None if name in OWN_NETWORKS else timm.get_pretrained_cfg(name)
     config = {**(settings.to_dict() if settings else {}), "architecture": name}
     config |= {"num_classes": len(classes), "label_names": list(classes)}
-    return _open(spec, config, digest([architecture, hash_file(file)], 64), network.eval, names)
+    prepared = data_config(spec, config, test_size=True)
+    log.warning(
+        f"{spec}: a file of weights does not say how images are prepared for it: they are as for timm's "
+        f"{settings.tag if settings else name} (mean {prepared['mean']}, std {prepared['std']}); "
+        "if it learned from others, save it for timm, with its own configuration"
+    )
+    return _open(spec, config, digest([architecture, str(prepared), hash_file(file)], 64), network.eval, names)
 
 
 def _open(

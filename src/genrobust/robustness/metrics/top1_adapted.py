@@ -9,8 +9,8 @@ from genrobust.robustness.metric import METRICS, Proportion
 class Top1Adapted(Proportion):
     title = "Top-1 accuracy, adapted"
     note = (
-        "top-1 accuracy once the means and variances of batch norms are those of the test set's own unlabeled images "
-        "(Schneider et al., 2020), of a family of corruptions all at once; a classifier without batch norms stays as "
-        "it is"
+        "top-1 accuracy once the means and variances of batch norms are those of up to 256 of the test set's own "
+        "unlabeled images (Schneider et al., 2020), of a family of corruptions all at once; a classifier without batch "
+        "norms stays as it is"
     )
     adapted = True

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from genrobust.core import cores
+from genrobust.recipe import MixturePart
 from genrobust.study.estimates import Cost
 from genrobust.study.executors.jobs import DoJobs, Job
 from genrobust.study.sources.images import Images
@@ -17,35 +18,36 @@ PACKED_BYTES = 120_000  # of an image of about 500 px: the photographs and PNGs 
 
 
 class Pack(Stage):
-    """Packs the images of some of the `names` of sources, in this process; each machine keeps its own copies."""
+    """Packs the images of `parts` of mixtures, in this process; each machine keeps its own copies."""
 
     name = "pack"
     title = "packing"
 
-    def __init__(self, images: Images, names: Sequence[str], needs: Sequence[Stage] = ()) -> None:
+    def __init__(self, images: Images, parts: Sequence[MixturePart], needs: Sequence[Stage] = ()) -> None:
         super().__init__(images.context, needs)
-        self.images, self.names = images, names
+        self.images, self.parts = images, parts
         self.folder = self.context.out / "packed"
 
     def jobs(self) -> list[Job]:
         jobs = []
-        for name in self.names:
-            total = int(self.images.of(name).class_counts.sum())
-            left = total
-            if self.images.is_made(name):
-                total, left = len(self.images.open(name)), to_pack(self.images.open(name), self.folder)
-            jobs.append(Job(name, f"the copies of {name}", left, row=name, folder=self.folder, total=total))
+        for part in self.parts:
+            total = left = int(self.images.known_counts(part).sum())
+            if self.images.is_made(part.source):
+                images = self.images.open_part(part)
+                total, left = len(images), to_pack(images, self.folder)
+            name = part.source if part.cells == "all" else f"{part.source}, {part.cells} cells"
+            jobs.append(Job(part, f"the copies of {name}", left, row=name, folder=self.folder, total=total))
         return jobs
 
     def announce(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            self.context.log(f"packing {job.size:,} images ({job.key})")
+            self.context.log(f"packing {job.size:,} images ({job.row})")
 
     def load(self) -> DoJobs:
-        def pack(names: Sequence[str]) -> None:
+        def pack(parts: Sequence[MixturePart]) -> None:
             with ThreadPoolExecutor(cores()) as pool:
-                for name in names:
-                    PackedImages(self.images.open(name), self.folder, pool)
+                for part in parts:
+                    PackedImages(self.images.open_part(part), self.folder, pool)
 
         return pack
 
@@ -55,4 +57,4 @@ class Pack(Stage):
 
     def cost(self, job: Job) -> Cost:
         """Return the cost of an image: a PNG takes much longer to decode than a JPEG."""
-        return Cost(PNG if self.images.of(job.key).datasets else 1, of="copies", disk=PACKED_BYTES * job.size)
+        return Cost(PNG if self.images.of(job.key.source).datasets else 1, of="copies", disk=PACKED_BYTES * job.size)

@@ -17,6 +17,7 @@ THICKENED, PIXELATED = 0.5, 0.2  # shares of the drawings
 CELLS = (14, 28)  # of a pixelated side
 GRAY = (0.15, 0.5)  # the opacity of a translucent fill
 COLORED = 24  # of 255: the mean spread of an image's channels above which it is no line drawing
+DARK = 128  # of 255: paper that is darker is drawn on in its negative
 SMOOTHED = (0.6, 1.4)  # pixels: what is finer is neither a line nor a flat
 LINES = (0.75, 0.93)  # the share of pixels that are no line
 LEVELS = (3, 6)  # of each channel in a flat picture, the second excluded
@@ -45,7 +46,7 @@ class Styles(Augmentation):
 
 @AUGMENTATIONS.register("drawing-styles")
 class DrawingStyles(Styles):
-    """Draws a black line drawing in another style; images in color stay as they are.
+    """Draws a line drawing in another style, on dark paper as on light; images in color stay as they are.
 
     Half of the drawings get thicker strokes. Then each is, at random, left as it is, filled, filled with its strokes
     knocked out, filled with translucent gray, or drawn in two random colors; a fifth is pixelated.
@@ -56,8 +57,8 @@ class DrawingStyles(Styles):
 
         if float(np.ptp(pixels, axis=2).mean()) > COLORED:
             return None
-        draw = torch.rand(12).numpy()
-        drawn = _restyled(pixels, np.asarray(fill, dtype=np.float32), draw)
+        draw, paper, is_dark = torch.rand(12).numpy(), np.asarray(fill, dtype=np.float32), np.mean(fill) < DARK
+        drawn = 255 - _restyled(255 - pixels, 255 - paper, draw) if is_dark else _restyled(pixels, paper, draw)
         if draw[11] < PIXELATED:
             drawn = _pixelated(drawn, int(CELLS[0] + draw[10] * (CELLS[1] - CELLS[0] + 1)))
         return drawn
