@@ -35,6 +35,9 @@ def test_a_gain_that_all_shifts_share_is_not_about_these_alone(record):
     told = replace(record, summary=replace(record.summary, scores=record.summary.scores | alike))
     assert answer(told).sentences[0].startswith("Yes: over 2 shifted test sets, ")
     assert "over shifts like these +11.2 to +13.8)" in answer(told).sentences[0]
+    apart = {key: replace(score, value=value) for (key, score), value in zip(alike.items(), (3.5, 45), strict=True)}
+    told = replace(record, summary=replace(record.summary, scores=record.summary.scores | apart))
+    assert "over shifts like these −100.0 to +100.0, undecided" in answer(told).sentences[0], "no difference is larger"
 
 
 def with_difference(record, value: float, half: float, arm: str = "real+generated", minus: str = "real"):
@@ -72,6 +75,10 @@ def test_a_gain_over_an_arm_from_scratch_is_no_yes_of_a_pretrained_one(record):
         ("Pictograms: how many generated icons does a classifier want?", False),
         ("Pictograms: generated icons or augmented ones?", False),
         ("my study", False),
+        ("A classifier of 6 classes: is real+generated better than real?", True),
+        ("Are real images better than generated ones?", False),
+        ("Does generated data hurt a robust classifier?", False),
+        ("Do we need real images to be robust?", False),
     ],
 )
 def test_a_title_that_asks_for_no_yes_gets_none(record, title, asks):

@@ -80,10 +80,13 @@ def _check_keys(node: yaml.Node | None, seen: set[int]) -> None:
     for child in node.value:
         if isinstance(node, yaml.MappingNode):
             key, child = child
-            if isinstance(key, yaml.ScalarNode) and key.value in written:
+            if not isinstance(key, yaml.ScalarNode):
+                problem = "a key is a text, and this is a list or a mapping: put what begins with {{ in quotes"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            if key.value in written:
                 problem = f"the key {key.value!a} occurs twice: remove one of them"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            if isinstance(key, yaml.ScalarNode) and key.tag != f"{_TAG}merge":
+            if key.tag != f"{_TAG}merge":
                 key.tag = f"{_TAG}str"
             written.add(key.value)
         _check_keys(child, seen)

@@ -42,6 +42,10 @@ _ASKS = re.compile(
     r"\b(do|does|did|is|are|can|could|will|would|has|have)\b[^?]*\b(help|robust|better|improve|accurate|gain)[^?]*\?",
     re.IGNORECASE,
 )
+# Words by which a yes could mean that the arm is worse.
+_REVERSED = re.compile(
+    r"\b(hurt|harm|reduce|lower|lose|cost|worse|less|need|without|instead|not|no|never)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +167,21 @@ def _verdict(record: StudyRecord, arm: str) -> str:
     others = [one for one in record.arms if one.name == arm and not _is_generated(one, record)]
     about_others = bool(others) and "generat" in record.title.lower()
     starts_apart = (arm in summary.pretrained) != (reference in summary.pretrained)
-    if about_others or not _ASKS.search(record.title) or starts_apart:
+    if about_others or not _asks_whether(record.title, arm) or starts_apart:
         return f"{where}, {pair}."
     word = "Not decided" if not is_sure(gained) else "Yes" if gained.value > 0 else "No"
     limits = ["for one seed"] if len(summary.seeds) == 1 and is_sure(gained) else []
     limits += ["with --quick"] if "--quick" in record.command.split() else []
     return f"{', '.join([word, *limits])}: {over}, {pair}."
+
+
+def _asks_whether(title: str, arm: str) -> bool:
+    """Return whether a title asks if the arm helps: where it compares with "than", the arm comes before."""
+    asked = _ASKS.search(title)
+    if asked is None or _REVERSED.search(asked[0]):
+        return False
+    first, than, _ = asked[0].partition(" than ")
+    return not than or arm in first
 
 
 def _leading_set(summary: Summary) -> tuple[str, str]:

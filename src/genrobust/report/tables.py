@@ -74,7 +74,7 @@ def dagger(tables: Iterable[Table]) -> str:
 def _further_table(summary: Summary, metric: Metric) -> Table | None:
     table = metric_table(summary, metric)
     at = next((i for i, column in enumerate(table.columns, 1) if column.kind == "mean"), 0) if table else 0
-    if table is None or not at:
+    if table is None or not at or not references(summary):
         return table
     head = Column(f"minus {compared_with(summary)}", MEAN_OF_SHIFTS, "gain")
     gains = {arm: difference_entry(gain(summary, metric.name, arm), metric) for arm, _ in table.rows}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary, count
 from genrobust.robustness import EXPLAINED, Metric, find_metric, interval_over_sets
 
@@ -11,6 +13,7 @@ MINUS, EN_DASH = "\u2212", "\u2013"
 EXTRAPOLATED = "°"  # after a metric
 ELSEWHERE = "\u2021"  # a double dagger: learned from other data than the study's
 MINUTE = 60  # seconds
+MOST = 100.0  # points that two percents differ by
 STARTED = "\u00a7"  # a section sign: began with what it learned from other data
 MISLABELED = (
     "its labels are permuted, or its images prepared differently"  # a set that is answered worse than by guesses
@@ -67,7 +70,10 @@ def over_shifts(summary: Summary, metric: str, arm: str) -> Score | None:
     mean = gain(summary, metric, arm)
     gains = [gain(summary, metric, arm, shift) for shift in shifts_in_mean(summary, find_metric(metric))]
     interval = interval_over_sets([score.value for score in gains if score is not None])
-    return None if mean is None or interval is None else replace(mean, lo=interval[0], hi=interval[1], p=None)
+    if mean is None or interval is None:
+        return None
+    lo, hi = np.clip(interval, -MOST, MOST).tolist() if find_metric(metric).difference_unit == "points" else interval
+    return replace(mean, lo=lo, hi=hi, p=None)
 
 
 def shifts_in_mean(summary: Summary, metric: Metric) -> tuple[str, ...]:

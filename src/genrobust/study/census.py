@@ -39,7 +39,7 @@ class Census:
     out: Path
 
     def contents(self, images: ImageSet) -> np.ndarray | None:
-        """Return the SHA-256 of the file of each image, uint8 [N, 32]; None where they are no files.
+        """Return the SHA-256 of the file of each image, uint8 [N, 32]; None where they are no files, or packaged.
 
         They are read where they are not kept for these names, sizes and times of change.
 
@@ -47,7 +47,7 @@ class Census:
             UserError: A file cannot be read.
             GenrobustError: What is kept is damaged.
         """
-        if not len(images) or images.encoded(0) is None:
+        if images.packaged or not len(images) or images.encoded(0) is None:
             return None
 
         def read() -> Arrays:

@@ -203,10 +203,10 @@ def _check_names(recipe: Recipe, data: StudyData) -> None:
     if MEAN_OF_SHIFTS in data.tests:
         raise UserError(f"data.shifts: {MEAN_OF_SHIFTS!r} is what reports call the mean over all: rename this test set")
     val = [] if data.shifted_val is None else [data.shifted_val.name]
-    there = ", ".join(dict.fromkeys([*data.tests, *val]))
-    for key, tests in (("tests", recipe.evaluate.tests), ("beside", recipe.evaluate.beside)):
-        unknown = [t for t in tests or () if t not in data.tests]
-        if unknown:
+    named = {"tests": (recipe.evaluate.tests or (), val), "beside": (recipe.evaluate.beside, [])}
+    for key, (tests, more) in named.items():
+        if unknown := [test for test in tests if test not in data.tests]:
+            there = ", ".join(dict.fromkeys([*data.tests, *more]))
             raise UserError(f"evaluate.{key}: no test set {unknown[0]!r}; there are {there}")
     metrics = [metric.name for metric in list_metrics()]
     for i, claim in enumerate(recipe.claims):

@@ -284,7 +284,7 @@ def test_a_recipe_that_is_replaced_is_kept_beside_it(folders):
 
 MISTAKES = [  # options beside --train and --test, and what the message names
     ("--shift x=", "data.test lies in data.shifts.x"),
-    ("--shift solids", "--shift: there is no solids (did you mean solid?)"),
+    ("--shift solids", "--shift: there is no solids (perhaps solid?)"),
     ("--shift solid --shift solid", "another is called solid"),
     ("--shift test=solid", "another set is called 'test'"),
     ("--shift ' x=solid'", "data.shifts. x"),

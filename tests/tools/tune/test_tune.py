@@ -109,8 +109,9 @@ def test_no_variant_trains_as_an_arm_or_another_variant(icons):
 
 def test_a_linear_probe_has_no_shorter_round(icons):
     probe = {"name": "probe", "mixture": "real", "train": {"init": "clip:pictograms", "method": "linear-probe"}}
-    given = [f"arms={json.dumps([*RECIPE['arms'], probe])}", "tune.over={weight: [2]}"]
+    given = [f"arms={json.dumps([*RECIPE['arms'], probe])}", "tune.over={weight: [2], train.augmentation: [augmix]}"]
     tuning = Tuning(load_recipe(icons(), given), "runs", 3600, Local(), "")
+    assert not [name for name in tuning.variants if name.startswith("probe,")], "nor has it an augmentation"
     _, runs = tuning._round(tuning.variants, 1 / 3)
     assert ("probe", "a linear probe") in runs.values() and ("mixed", "12 steps") in runs.values()
 

@@ -10,6 +10,8 @@ from genrobust.report.nouns import ReportSection, plain_table
 from genrobust.report.view import SECTIONS, ReportView
 from genrobust.report.wording import duration
 
+NOUNS = {"packed": "packed copy"}  # of kinds of artifacts, where the kind is none
+
 
 @SECTIONS.register("again")
 def again(view: ReportView) -> ReportSection:
@@ -46,7 +48,7 @@ def _made_by(record: StudyRecord) -> list[tuple[str, str]]:
         versions = _versions(made.versions)
         if kinds[made.kind, versions] > 1:  # the same libraries, and other code
             versions += f", code {made.versions.get('code', 'unknown')}"
-        counts.setdefault(versions, []).append(count(made.count, made.kind.removesuffix("s")))
+        counts.setdefault(versions, []).append(count(made.count, NOUNS.get(made.kind, made.kind.removesuffix("s"))))
     return [(", ".join(things), versions) for versions, things in counts.items()]
 
 

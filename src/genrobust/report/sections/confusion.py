@@ -49,6 +49,8 @@ def confusion(view: ReportView) -> ReportSection | None:
     lead = "The pairs of classes that are confused most: true class → predicted class. results.json has other arms."
     if len(summary.seeds) > 1:
         lead += " Numbers of images are means over the seeds."
+    if summary.groups:
+        lead += " Those of a group are means over its arms."
     return ReportSection(
         title="Confused classes",
         order=75,

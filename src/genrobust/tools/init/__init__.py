@@ -56,6 +56,8 @@ def init(
     generators = {"--generated": generated, "--server": server, "--own-generator": own_generator}
     if len(given := [name for name, value in generators.items() if value]) > 1:
         raise UserError(f"{' and '.join(given)} exclude each other: leave out all but one")
+    if str(out) == "-":
+        raise UserError("--out -: a recipe is a file, which the next command reads: name one")
     output, studies = OutputFile(out, ".yaml", overwrite=overwrite), local_folder(runs)
     output.check()
     found = find(train, {"test": test, "val": val, "generated": generated, "retrieved": retrieved}, shift or [], real)

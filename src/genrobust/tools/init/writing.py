@@ -24,7 +24,7 @@ def write_recipe(found: Found, values: Mapping[str, Any], output: OutputFile, ou
     """Write a recipe of the proposed `values` that `genrobust run` accepts as it is; return lines on what it does.
 
     Folders that mean no class are left for the user to fill in; a run refuses the recipe until then. A recipe that is
-    replaced is kept beside it, with a ``~`` after its name. `out` keeps what is read of the images.
+    replaced is kept beside it, with a ``~`` and a number after its name. `out` keeps what is read of the images.
 
     Raises:
         UserError: The recipe exists, or a value is wrong.
@@ -32,7 +32,8 @@ def write_recipe(found: Found, values: Mapping[str, Any], output: OutputFile, ou
     recipe, text = output.path, _recipe_text(found, output.path, values)
     before = list(_describe_sets(found, values))
     if recipe.is_file() and recipe.read_bytes() != text.encode():
-        before.insert(0, f"the former recipe is {recipe.replace(f'{recipe}~')}")
+        names = (Path(f"{recipe}~{number}") for number in ("", *range(2, 1000)))
+        before.insert(0, f"the former recipe is {recipe.replace(next(name for name in names if not name.exists()))}")
     with output.writing() as written:
         written.write(text.encode())
     times, doubts = _check(recipe, out)

@@ -20,8 +20,8 @@ TOP, BOTTOM = 20, 5  # models shown in the terminal from either end; the JSON fi
 def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = (), overwrite: bool = False) -> None:
     """Write the result to `path`, whole or not at all: accuracies in percent, effective robustness in points.
 
-    {"fit": {"slope", "intercept", "r2", "n", "residual_sd"}, "models": {name: {"id", "shift", "er", "lo", "hi",
-    "extrapolated"}}}.
+    {"fit": {"transform", "slope", "intercept", "r2", "n", "residual_sd", "lo", "hi"}, "models": {name: {"id", "shift",
+    "er", "lo", "hi", "extrapolated"}}}.
 
     `inputs` are the tables that it was read from. It is written as an `OutputFile`.
 

@@ -37,7 +37,7 @@ from genrobust.core import (
     read_page_json,
     write_files,
 )
-from genrobust.recipe import GENERATED, Recipe, TuneConfig, parse_recipe, recipe_yaml
+from genrobust.recipe import GENERATED, Recipe, TrainConfig, TuneConfig, parse_recipe, recipe_yaml
 from genrobust.robustness import image_metric
 from genrobust.study import Local, Study, TrainingRun, rows, seconds_left
 from genrobust.tools.tune.variants import Variant, variants
@@ -95,7 +95,7 @@ class Tuning:
         self.raw = recipe.model_dump(mode="json", exclude={"tune"})
         self.on: tuple[str, ...] = ()
         self.default = recipe.answer if recipe.answer in recipe.arm_names else recipe.reference
-        found = list(variants(self.raw, self.config.over, GENERATED))
+        found = list(variants(self.raw, self.config.over, GENERATED, self._can_have))
         self.own = [variant for variant in found if not variant.chosen]
         self.all_arms = self._derived(found)
         changed = self._new(variant for variant in found if variant.chosen)
@@ -149,6 +149,11 @@ class Tuning:
         self.say(f"{count}, {about(seconds)} in all")
         write_files({PLAN: page_json(plan)}, folder, asked)
         return plan
+
+    def _can_have(self, arm: str, key: str) -> bool:
+        """Return whether the training of an arm may have a key, such as an augmentation: a linear probe has none."""
+        own = type(self.recipe.train_of(self.recipe.arm(arm)))
+        return key not in TrainConfig.model_fields or key in own.used()
 
     def _choosing_sets(self, data: StudyData) -> tuple[str, ...]:
         """The names of the test sets that choose."""
@@ -285,17 +290,24 @@ class Tuning:
         always = {self.recipe.reference, self.default}
         arms = self._with_needed(always.union(best))
         self.say(f"last round: {', '.join(best)} beside {self.default}, {len(seeds)} seeds")
-        study = self._study(
-            [replace(variant, arm={**variant.arm, "reference": None}) for variant in arms],
-            seeds=seeds,
-            reference=self.default,
-            answer=best[0],
-            title=f"{self.recipe.name}: does a variant help on {', '.join(self.on)}?",
-            question="",
-        )
+
+        def study_of(answer: str) -> Study:
+            return self._study(
+                [replace(variant, arm={**variant.arm, "reference": None}) for variant in arms],
+                seeds=seeds,
+                reference=self.default,
+                answer=answer,
+                title=f"{self.recipe.name}: does a variant help on {', '.join(self.on)}?",
+                question="",
+            )
+
+        study = study_of(best[0])
         summary, files = study.run()
         where = MEAN_OF_SHIFTS if summary.shifts else self.on[0]
         winner = max(best, key=lambda name: summary.score("top1", name, where).value)
+        if winner != best[0]:  # all is made, and the report is about the better one
+            study = study_of(winner)
+            summary, files = study.run()
         gain = summary.difference("top1", winner, self.default, where)
         assert gain is not None  # the default is the reference of all
         evaluate = self.raw["evaluate"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import product
@@ -26,11 +26,27 @@ class Variant:
     chosen: dict[str, Any] = field(default_factory=dict)
 
 
-def variants(raw: Mapping[str, Any], over: Mapping[str, list[Any]], generated: str) -> Iterator[Variant]:
-    """Yield the arms of the recipe `raw`, and then their variants; `generated` names the generator's own dataset."""
+def variants(
+    raw: Mapping[str, Any],
+    over: Mapping[str, list[Any]],
+    generated: str,
+    can_have: Callable[[str, str], bool] = lambda arm, key: True,
+) -> Iterator[Variant]:
+    """Yield the arms of the recipe `raw`, and then their variants.
+
+    `generated` names the generator's own dataset. `can_have` says of an arm and a key of its training whether it may
+    have that.
+    """
     datasets, tried = raw.get("datasets") or {}, _named(over)
     yield from (Variant(arm["name"], arm) for arm in raw["arms"])
-    yield from (variant for arm in raw["arms"] for variant in _changed(arm, datasets, tried, generated))
+    for arm in raw["arms"]:
+        own = {key: of for key, of in tried.items() if _may_have(arm["name"], key, can_have)}
+        yield from _changed(arm, datasets, own, generated)
+
+
+def _may_have(arm: str, key: str, can_have: Callable[[str, str], bool]) -> bool:
+    section, _, rest = key.partition(".")
+    return section != TRAIN or can_have(arm, rest.partition(".")[0])
 
 
 def _named(over: Mapping[str, list[Any]]) -> dict[str, dict[str, Any]]:
