@@ -76,6 +76,7 @@ def test_a_gain_over_an_arm_from_scratch_is_no_yes_of_a_pretrained_one(record):
         ("Pictograms: generated icons or augmented ones?", False),
         ("my study", False),
         ("A classifier of 6 classes: is real+generated better than real?", True),
+        ("Icons: do generated images help against noise and costumes?", True),
         ("Are real images better than generated ones?", False),
         ("Does generated data hurt a robust classifier?", False),
         ("Do we need real images to be robust?", False),

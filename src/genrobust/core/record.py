@@ -150,8 +150,8 @@ class StudyRecord:
     of `summary` were fitted on, and `claims` are what the study tests. `answer` is the arm or group that the recipe
     names for the answer, "" for none. `class_names` are those of the label space; `missed` are the images that every
     classifier gets wrong, by their test set. `made_by` says what made the results, which may be older than the report.
-    `warnings` are what makes the answer doubtful. `on_cores` says whether the seconds of arms
-    are those of CPU cores. `cells` are those that training images have and lack, where both are tested.
+    `warnings` are what makes the answer doubtful. `on_cores` says whether the seconds of arms are
+    those of CPU cores. `cells` are those that training images have and lack, where both are tested.
     """
 
     title: str

@@ -83,9 +83,9 @@ def hold_back(train: ImageSet, share: float, together: Sequence[str | None] | No
     """Split off a share of each class and style, at least one image of two or more; of a share of 0, none.
 
     Those held back are the first of them in a fair order, so that every run, of whatever seed, holds back the
-    same. Images of one name in `together` stay together, on the side of the first; more than the share is held back
-    where that splits none of them. Train keeps some images of each class and style. Returns train without those held
-    back, and them.
+    same. Images of one name in `together` stay together, on the side of the first: more than the share where
+    each is larger than that. Train keeps some images of each class and style. Returns train without those held back,
+    and them.
 
     Raises:
         UserError: Nothing can be held back.

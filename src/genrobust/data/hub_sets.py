@@ -24,8 +24,8 @@ def fetch_dataset(path: Path) -> Path:
     """Fetch what an address on the hub names, and return its place in the hub's cache; any other path as it is.
 
     What is in the cache is used without a network, and else not fetched again; without a revision, unless there is a
-    newer one. A pattern in the last part, such as
-    ``data/train-*.parquet``, fetches the files that match. No code of a dataset is run.
+    newer one. A pattern in the last part, such as ``data/train-*.parquet``, fetches the files that match. No code of a
+    dataset is run.
 
     Raises:
         UserError: An address that cannot be one, or a place that the dataset does not have.

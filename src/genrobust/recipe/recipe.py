@@ -180,7 +180,7 @@ class Recipe(Section):
         for i, claim in enumerate(self.claims):
             self._check_claim(f"claims.{i}", claim)
         for name in names:
-            self.started_from(name)
+            self._started_from(name)
         self._check_answer()
         return self
 
@@ -318,7 +318,7 @@ class Recipe(Section):
                 continue
             where = f"datasets.{name}.filter.arm"
             self._require_arm(where, rule.arm)
-            for arm in map(self.arm, self.started_from(rule.arm)):
+            for arm in map(self.arm, self._started_from(rule.arm)):
                 if any(self.filter_of(part.source) for part in arm.mixture):
                     raise ValueError(f"{where}: {arm.name!r} trains on filtered images itself; name another arm")
         return self
@@ -429,7 +429,7 @@ class Recipe(Section):
                 groups.setdefault(arm.group, []).append(arm.name)
         return groups
 
-    def started_from(self, name: str) -> list[str]:
+    def _started_from(self, name: str) -> list[str]:
         """Return the arm `name` and those that it starts from, directly or through others; none may be there twice."""
         arms = [name]
         while (origin := self.train_of(self.arm(arms[-1])).origin_arm) is not None:
@@ -439,6 +439,10 @@ class Recipe(Section):
             if origin in arms[:-1]:
                 raise ValueError(f"{where}: {' < '.join(arms[arms.index(origin) :])}: it needs itself first")
         return arms
+
+    def learned_elsewhere(self, name: str) -> bool:
+        """Return whether the weights of an arm, or of the arm that it starts from, began with those of other data."""
+        return self.train_of(self.arm(self._started_from(name)[-1])).is_pretrained
 
     def references(self) -> dict[str, str]:
         """The arm that each arm is compared with: its own reference, or the recipe's."""

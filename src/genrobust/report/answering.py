@@ -44,7 +44,7 @@ _ASKS = re.compile(
 )
 # Words by which a yes could mean that the arm is worse.
 _REVERSED = re.compile(
-    r"\b(hurt|harm|reduce|lower|lose|cost|worse|less|need|without|instead|not|no|never)", re.IGNORECASE
+    r"\b((hurt|harm|reduce|lower|lose|cost|need)s?|worse|less|without|instead|not|no|never)\b", re.IGNORECASE
 )
 
 

@@ -21,13 +21,17 @@ OVER = {
 }
 
 
+def any_key(arm, key):
+    return True
+
+
 @pytest.fixture
 def raw():
     return recipe_of(arms=ARMS).model_dump(mode="json")
 
 
 def test_arms_come_first_and_then_all_combinations(raw):
-    found = list(variants(raw, OVER, GENERATED))
+    found = list(variants(raw, OVER, GENERATED, any_key))
     assert [variant.name for variant in found[:3]] == ["real", "mixed", "auto"]
     assert len([variant for variant in found if variant.name.startswith("mixed")]) == 2**4
     assert all(variant.chosen for variant in found[3:])
@@ -43,7 +47,7 @@ def test_arms_come_first_and_then_all_combinations(raw):
 )
 def test_each_variant_has_a_name_and_a_dataset_of_its_own(over, changed):
     raw = recipe_of(arms=ARMS[:2]).model_dump(mode="json")
-    found = list(variants(raw, over, GENERATED))[2:]
+    found = list(variants(raw, over, GENERATED, any_key))[2:]
     assert len(found) == len({variant.name for variant in found}) == changed
     datasets = {name: dataset for variant in found for name, dataset in variant.datasets.items()}
     assert len(datasets) == len({str(dataset) for dataset in datasets.values()})
@@ -51,7 +55,7 @@ def test_each_variant_has_a_name_and_a_dataset_of_its_own(over, changed):
 
 
 def test_every_variant_is_an_arm_of_its_own_images_and_training(raw):
-    found = {variant.name: variant for variant in variants(raw, OVER, GENERATED)}
+    found = {variant.name: variant for variant in variants(raw, OVER, GENERATED, any_key)}
     datasets = {name: changed for variant in found.values() for name, changed in variant.datasets.items()}
     recipe = parse_recipe({**raw, "arms": [variant.arm for variant in found.values()], "datasets": datasets})
     changed = recipe.arm(next(name for name, variant in found.items() if len(variant.chosen) == 4))

@@ -190,14 +190,11 @@ class Encoded:
         return self._encode_chunks(numbers.tolist()) if self._kept is None else self._kept[numbers]
 
     def _encode_chunks(self, numbers: Sequence[int], done: Callable[[int], None] = no_progress) -> Tensor:
-        encoded = self._encode(numbers[: self._chunk])
-        done(len(encoded))
-        if len(numbers) == len(encoded):
-            return encoded
-        every = encoded.new_empty((len(numbers), *encoded.shape[1:]))  # parts and their sum would take twice as much
-        every[: len(encoded)] = encoded
-        for start in range(len(encoded), len(numbers), self._chunk):
+        every = torch.empty(0)
+        for start in range(0, len(numbers), self._chunk):
             encoded = self._encode(numbers[start : start + self._chunk])
+            if start == 0:  # at once: all parts beside their sum would take twice the memory
+                every = encoded.new_empty((len(numbers), *encoded.shape[1:]))
             every[start : start + len(encoded)] = encoded
             done(len(encoded))
         return every

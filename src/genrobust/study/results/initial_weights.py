@@ -28,9 +28,9 @@ def describe_starts(graph: Graph) -> Iterator[str]:
         arms = ", ".join(dict.fromkeys(planned.run.of for planned in begun))
         networks = [(planned.initial, planned.run.train) for planned in begun]
         prepared = dict.fromkeys(note for of, train in networks if of for note in of.preparation_notes(train))
-        first, recipe = begun[0], graph.recipe
+        first = begun[0]
         words = [f"{start}: arms that start from it are {arms}.{_one_seed(first)} It was trained on {_seen_by(first)}."]
-        if recipe.train_of(recipe.arm(recipe.started_from(first.run.of)[-1])).is_pretrained:
+        if graph.recipe.learned_elsewhere(first.run.of):
             words.append(FOREIGN)
         yield " ".join([*words, *prepared])
 

@@ -61,8 +61,7 @@ def score_study(graph: Graph) -> StudyScores:
     if recipe.evaluate.adapt is not None:
         adapted = SavedPredictions(_predictions(graph, runs, adapted=True).folders | beside)
     summary = summarize(SavedPredictions(of_arms | beside), compared, baselines, adapted=adapted)
-    firsts = {name: recipe.arm(recipe.started_from(name)[-1]) for name in recipe.arm_names}
-    pretrained = tuple(name for name, first in firsts.items() if recipe.train_of(first).is_pretrained)
+    pretrained = tuple(filter(recipe.learned_elsewhere, recipe.arm_names))
     summary = replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else (), pretrained=pretrained)
     curves = []
     for arm, points in groupby(graph.points, lambda run: run.of):

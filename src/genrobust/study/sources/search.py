@@ -75,7 +75,11 @@ class PoolSearch(ImageSource):
 
     @cached_property
     def clip(self) -> Path:
-        """The folder of the CLIP that searches."""
+        """The folder of the CLIP that searches.
+
+        Raises:
+            UserError: It holds no CLIP.
+        """
         name = self.context.recipe.data.search_clip
         assert name is not None  # the recipe has seen to it
         return require_clip(name, "data.retrieved.clip")

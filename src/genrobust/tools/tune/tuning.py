@@ -37,7 +37,7 @@ from genrobust.core import (
     read_page_json,
     write_files,
 )
-from genrobust.recipe import GENERATED, Recipe, TrainConfig, TuneConfig, parse_recipe, recipe_yaml
+from genrobust.recipe import GENERATED, TRAIN, Recipe, TrainConfig, TuneConfig, parse_recipe, recipe_yaml
 from genrobust.robustness import image_metric
 from genrobust.study import Local, Study, TrainingRun, rows, seconds_left
 from genrobust.tools.tune.variants import Variant, variants
@@ -151,9 +151,11 @@ class Tuning:
         return plan
 
     def _can_have(self, arm: str, key: str) -> bool:
-        """Return whether the training of an arm may have a key, such as an augmentation: a linear probe has none."""
-        own = type(self.recipe.train_of(self.recipe.arm(arm)))
-        return key not in TrainConfig.model_fields or key in own.used()
+        """Return whether an arm may have a key of `over`, such as an augmentation: a linear probe has none."""
+        section, name, *_ = [*key.split("."), ""]
+        if section != TRAIN or name not in TrainConfig.model_fields:  # what is no key at all is an error
+            return True
+        return name in type(self.recipe.train_of(self.recipe.arm(arm))).used()
 
     def _choosing_sets(self, data: StudyData) -> tuple[str, ...]:
         """The names of the test sets that choose."""

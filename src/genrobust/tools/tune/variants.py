@@ -30,23 +30,17 @@ def variants(
     raw: Mapping[str, Any],
     over: Mapping[str, list[Any]],
     generated: str,
-    can_have: Callable[[str, str], bool] = lambda arm, key: True,
+    can_have: Callable[[str, str], bool],
 ) -> Iterator[Variant]:
     """Yield the arms of the recipe `raw`, and then their variants.
 
-    `generated` names the generator's own dataset. `can_have` says of an arm and a key of its training whether it may
-    have that.
+    `generated` names the generator's own dataset. `can_have` says of an arm and a key of `over` whether it may have it.
     """
     datasets, tried = raw.get("datasets") or {}, _named(over)
     yield from (Variant(arm["name"], arm) for arm in raw["arms"])
     for arm in raw["arms"]:
-        own = {key: of for key, of in tried.items() if _may_have(arm["name"], key, can_have)}
+        own = {key: of for key, of in tried.items() if can_have(arm["name"], key)}
         yield from _changed(arm, datasets, own, generated)
-
-
-def _may_have(arm: str, key: str, can_have: Callable[[str, str], bool]) -> bool:
-    section, _, rest = key.partition(".")
-    return section != TRAIN or can_have(arm, rest.partition(".")[0])
 
 
 def _named(over: Mapping[str, list[Any]]) -> dict[str, dict[str, Any]]:
