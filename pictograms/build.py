@@ -21,7 +21,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from tables import census, sets_used, write_json, write_table
 
-from genrobust.data import NEAR as COPY, frame, nearest
+from genrobust.leaks import NEAR as COPY, frame, nearest
 
 # Who keeps a drawing that two sides share. What is trained on comes first: an image to be tested on that resembles one
 # of those leaves, so that no test image has a twin in anything that a model has learned from.

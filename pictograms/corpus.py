@@ -21,8 +21,8 @@ import yaml
 from drawings import HERE, render, style_of, to_svg
 from PIL import Image
 
-from genrobust.data import NEAR, frame, nearest
 from genrobust.data.readers.pictograms import load_pictograms
+from genrobust.leaks import NEAR, frame, nearest
 
 # Drawings taken of each style. The colored ones are what an autoencoder finds hard, so they are taken almost whole.
 MOST = {

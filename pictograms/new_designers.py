@@ -36,8 +36,8 @@ from drawings import (
 )
 from PIL import Image, ImageOps
 
-from genrobust.data import NEAR as COPY, frame, nearest
 from genrobust.data.readers.pictograms import load_pictograms
+from genrobust.leaks import NEAR as COPY, frame, nearest
 
 PALE = 200  # the darkest pixel of a drawing of which nearly nothing is left on white
 FAMILIES = HERE / "new_designers.yaml"

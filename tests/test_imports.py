@@ -20,7 +20,7 @@ import genrobust
 ROOT = Path(genrobust.__file__).parent
 TESTS = Path(__file__).parent
 ROOMS = (  # from the ground up
-    *("core", "recipe", "robustness", "data", "classifiers", "generate"),
+    *("core", "recipe", "robustness", "data", "leaks", "classifiers", "generate"),
     *("train", "report", "study", "cli", "tools"),
 )
 STAGES = {"generate", "train", "report"}  # they meet in the nouns of core, not in each other

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from genrobust.core import ImageSet, StudyData, UserError
-from genrobust.data import list_cells, withheld_cells, withhold, without_withheld
+from genrobust.data import list_cells, withheld_cells, withhold
 from genrobust.data.withholding import Cell
+from genrobust.leaks import without_withheld
 from genrobust.recipe import WithoutConfig
 
 

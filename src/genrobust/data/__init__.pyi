@@ -15,20 +15,9 @@ from .baselines import (
     read_baselines as read_baselines,
     suggestion as suggestion,
 )
+from .broken import Broken as Broken, leave_out as leave_out, without_broken as without_broken
 from .class_subset import relabeled as relabeled
 from .classes import FolderClasses as FolderClasses, classes_of as classes_of
-from .copies.exact import (
-    Broken as Broken,
-    Copies as Copies,
-    copies_of_tests as copies_of_tests,
-    hash_contents as hash_contents,
-    without_broken as without_broken,
-    without_copies as without_copies,
-    without_leaks as without_leaks,
-)
-from .copies.fingerprint import NEAR as NEAR, Neighbors as Neighbors, frame as frame, nearest as nearest
-from .copies.names import apart_from_tests as apart_from_tests, describe_same_names as describe_same_names
-from .copies.near import find_near_copies as find_near_copies, thumbnails as thumbnails
 from .filters import (
     below as below,
     kept_indices as kept_indices,
@@ -38,6 +27,7 @@ from .filters import (
     write_reviewed as write_reviewed,
 )
 from .folders import by_style as by_style, open_images as open_images
+from .grouping import APART as APART, names_apart as names_apart, names_by as names_by
 from .hub_sets import as_written as as_written, is_on_hub as is_on_hub
 from .imagenet_classes import imagenet_numbers as imagenet_numbers
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
@@ -101,5 +91,4 @@ from .withholding import (
     list_cells as list_cells,
     withheld_cells as withheld_cells,
     withhold as withhold,
-    without_withheld as without_withheld,
 )

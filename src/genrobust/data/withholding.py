@@ -10,7 +10,6 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from genrobust.core import ImageSet, LabelSpace, StudyData, Subset, UserError, hashed_seed
-from genrobust.data.copies.exact import ContentsOf
 from genrobust.recipe import CellShare, WithoutConfig
 
 KEY = "data.retrieved.without"
@@ -29,23 +28,6 @@ def withhold(data: StudyData, rule: WithoutConfig) -> StudyData:
     pool, cells = _choose_cells(data, rule.cells)
     out = [cell in cells for cell in list_cells(pool)]
     return replace(data, retrieval=_left(pool, out), withheld=Subset(pool, np.flatnonzero(out), "withheld"))
-
-
-def without_withheld(data: StudyData, contents_of: ContentsOf) -> StudyData:
-    """Return `data` without the copies of withheld images, byte for byte, among the images to search.
-
-    Args:
-        contents_of: As for `without_copies`.
-
-    Raises:
-        UserError: No image is left, or a file cannot be read.
-    """
-    pool, withheld = data.unlabeled, data.withheld
-    if pool is None or withheld is None or (hidden := contents_of(withheld)) is None:
-        return data
-    hashes, contents = {*map(bytes, hidden)}, contents_of(pool)
-    out = [] if contents is None else [content in hashes for content in map(bytes, contents)]
-    return replace(data, unlabeled=_left(pool, out)) if any(out) else data
 
 
 def withheld_cells(data: StudyData) -> set[Cell]:

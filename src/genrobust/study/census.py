@@ -26,7 +26,8 @@ from genrobust.core import (
     reading,
     replacing,
 )
-from genrobust.data import describe_broken, hash_contents
+from genrobust.data import describe_broken
+from genrobust.leaks import hash_contents
 
 ROOM, FILE = "census", "arrays.npz"
 NEAR_VERSION = 2  # raise it where other images count as near copies
@@ -70,7 +71,7 @@ class Census:
         others = [list(tests.values())[i] for i in places]
 
         def find() -> Arrays:
-            from genrobust.data import find_near_copies
+            from genrobust.leaks import find_near_copies
 
             theirs = [self.thumbnails(of) for of in others]
             return {"near": find_near_copies(images, self.thumbnails(images), others, theirs)}
@@ -102,7 +103,7 @@ class Census:
 
     def _look(self, images: ImageSet) -> Arrays:
         def read() -> Arrays:
-            from genrobust.data import thumbnails
+            from genrobust.leaks import thumbnails
 
             with progress_bar(f"reading {images.name}", len(images), "images") as bar:
                 made, broken = thumbnails(images, bar.advance)
@@ -110,7 +111,7 @@ class Census:
 
         known = dict(self._known(f"thumbnails of {images.name}", {"images": images.fingerprint}, read))
         if places := known["broken"].tolist():  # not by now, perhaps: a fingerprint knows no modes of files
-            from genrobust.data import thumbnails
+            from genrobust.leaks import thumbnails
 
             made, broken = thumbnails(Subset(images, places), no_progress)
             known["thumbnails"][places] = made

@@ -22,21 +22,17 @@ from genrobust.core import (
     fair_order,
     local_folder,
 )
-from genrobust.data import (
-    Broken,
+from genrobust.data import Broken, load_data, with_derived, withhold, without_broken
+from genrobust.generate import class_texts
+from genrobust.leaks import (
     Copies,
     apart_from_tests,
     copies_of_tests,
     describe_same_names,
-    load_data,
-    with_derived,
-    withhold,
-    without_broken,
     without_copies,
     without_leaks,
     without_withheld,
 )
-from genrobust.generate import class_texts
 from genrobust.recipe import Recipe, recipe_yaml
 from genrobust.robustness import list_metrics
 from genrobust.study.census import Census

@@ -30,10 +30,10 @@ from genrobust.data import (
     load_data,
     open_images,
     open_stored,
-    thumbnails,
     without_broken,
 )
 from genrobust.generate import class_texts
+from genrobust.leaks import thumbnails
 from genrobust.recipe import Recipe, is_recipe, load_recipe
 
 log = logging.getLogger(__name__)

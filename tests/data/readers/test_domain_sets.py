@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from small_study import QUICK, REAL, TRAIN, genrobust
 
 from genrobust.core import ImageSet, StudyData, UserError
-from genrobust.data import Copies, load_data
+from genrobust.data import load_data
+from genrobust.leaks import Copies
 from genrobust.recipe import DataConfig, parse_recipe
 from genrobust.study.context import Context
 
@@ -222,5 +223,5 @@ def test_near_copies_of_test_images_are_left_out_of_the_pool_and_counted(
     (tmp_path / "runs").mkdir()
     words = ("show", tmp_path / "own.yaml", "--out", tmp_path / "runs")
     genrobust(*words, said="of test images (1 of cartoon")
-    monkeypatch.setattr("genrobust.data.find_near_copies", None)  # a second look needs it no more
+    monkeypatch.setattr("genrobust.leaks.find_near_copies", None)  # a second look needs it no more
     genrobust(*words, said="of test images (1 of cartoon")

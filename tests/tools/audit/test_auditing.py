@@ -12,8 +12,8 @@ from small_study import contents, genrobust
 
 from genrobust.classifiers import load_checkpoint, predict_logits
 from genrobust.core import PARTS, GenrobustError, LabelSpace, UserError
-from genrobust.data import NEAR, ShardDataset, read_by_image
 from genrobust.data.file_list import ListedImages
+from genrobust.leaks import NEAR, ShardDataset, read_by_image
 from genrobust.study import open_sets
 from genrobust.tools.export.classifier import export_classifier
 from genrobust.tools.export.format import FORMATS
@@ -96,7 +96,7 @@ def test_the_page_loads_nothing_and_runs_nothing_and_is_the_same_each_time(photo
 @pytest.mark.parametrize(("after", "kept"), [pytest.param(60, 14, marks=pytest.mark.thorough), (140, 72)])
 def test_an_interrupted_audit_goes_on_where_it_was(photos, clip_folder, monkeypatch, after, kept):
     for name, size in (
-        ("data.copies.fingerprint._BLOCK", 7),
+        ("leaks.fingerprint._BLOCK", 7),
         ("classifiers.predict.in_parts.PART", 4),
     ):
         monkeypatch.setattr(f"genrobust.{name}", size)

@@ -79,7 +79,7 @@ def test_the_recipe_is_accepted_and_reads_the_images(folders):
 
 def test_a_second_init_reads_no_image_again(folders, monkeypatch):
     first = written(*SETS)
-    monkeypatch.setattr("genrobust.data.thumbnails", None)
+    monkeypatch.setattr("genrobust.leaks.thumbnails", None)
     monkeypatch.setattr("genrobust.study.census.hash_contents", None)
     assert written(*SETS) == first
 

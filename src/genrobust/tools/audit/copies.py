@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genrobust.data import NEAR, Neighbors
+from genrobust.leaks import NEAR, Neighbors
 
 MAX_PAIRS = 24  # nearest pairs that are kept, for a reader to look at
 ITSELF = "itself"  # in place of another set

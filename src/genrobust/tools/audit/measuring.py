@@ -43,12 +43,11 @@ from genrobust.data import (
     common_counts,
     confidence,
     first_of_each_class,
-    frame,
     halves,
     least_agreeing,
-    nearest,
     qualities,
 )
+from genrobust.leaks import frame, nearest
 from genrobust.study import AuditSets
 from genrobust.tools.audit.copies import ITSELF, Duplicates, duplicates
 

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from genrobust import __version__
 from genrobust.core import ImageSet, count, page_json, write_files
-from genrobust.data import BY_IMAGE, NEAR, ShardDataset
+from genrobust.data import BY_IMAGE, ShardDataset
+from genrobust.leaks import NEAR
 from genrobust.report import (
     METRIC_HEADS,
     Thumbnail,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import ImageSet, StudyData, Subset, UserError, hash_file, progress_bar, reading, some_of
-from genrobust.data.file_list import WORKERS
+from genrobust.core import ImageSet, StudyData, hash_file, progress_bar, reading
+from genrobust.data import leave_out
 
 BYTES = 32  # of a SHA-256
+WORKERS = 8  # files read at once: a network file system answers each slowly, and several together
 BATCH = 10_000  # images that a pool of threads is given at once: it keeps a kilobyte for each
 ContentsOf = Callable[[ImageSet], np.ndarray | None]  # as `hash_contents`
 # For each image of a set the place of the test set with its near copy, -1 for none; None where it was not looked for.
@@ -52,51 +53,6 @@ class Copies:
         if self.learned and not self.left_out:
             then += ": accuracies on these sets are too high"
         return f"{number} {copies} of {of} ({sets}{some}), {then}"
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """Images of the set `name` that cannot be read, which are left out: their `keys`, of `total`."""
-
-    name: str
-    keys: tuple[str, ...]
-    total: int
-
-    def __str__(self) -> str:
-        number = f"{len(self.keys):,} of the {self.total:,} images of {self.name}"
-        return f"{number} cannot be read, left out: {some_of(self.keys)}"
-
-
-def without_broken(data: StudyData, broken_of: Callable[[ImageSet], Sequence[int]]) -> tuple[StudyData, list[Broken]]:
-    """Return `data` without the images that cannot be read in all that is learned from, and these images.
-
-    Args:
-        broken_of: Returns the places of those in a set.
-
-    Raises:
-        UserError: No image of a set can be read, or no training image of a class.
-    """
-    left: dict[str, ImageSet] = {}
-    notices = []
-    for key, images in data.learned.items():
-        if broken := broken_of(images):
-            left[key] = leave_out(broken, data, key, images, "is broken: add others")
-            notices.append(Broken(images.name, tuple(images.keys[place] for place in broken), len(images)))
-    return data.replaced(left), notices
-
-
-def leave_out(places: Collection[int], data: StudyData, key: str, images: ImageSet, why: str) -> Subset:
-    """Return the set `key` of `data`, which is `images`, without those at `places`.
-
-    Raises:
-        UserError: No image is left, or of the training images none of a class; the message ends with `why`.
-    """
-    left = Subset(images, np.setdiff1d(np.arange(len(images)), list(places)))
-    if not len(left):
-        raise UserError(f"data: every image of {images.name} {why}")
-    if key == "train" and (gone := np.setdiff1d(images.labels, left.labels)).size:
-        raise UserError(f"data: every training image of {some_of(data.labels.names[k] for k in gone)} {why}")
-    return left
 
 
 def hash_contents(images: ImageSet) -> np.ndarray | None:
@@ -222,3 +178,25 @@ def without_leaks(
     if own is not None and own.name in chosen:
         changed["shifted_val"] = tests[own.name]
     return replace(data.replaced(changed), tests={name: tests[name] for name in data.tests}), copies
+
+
+def without_withheld(data: StudyData, contents_of: ContentsOf) -> StudyData:
+    """Return `data` without the copies of withheld images, byte for byte, among the images to search.
+
+    Args:
+        contents_of: As for `without_copies`.
+
+    Raises:
+        UserError: No image is left, or a file cannot be read.
+    """
+    pool, withheld = data.unlabeled, data.withheld
+    if pool is None or withheld is None or (hidden := contents_of(withheld)) is None:
+        return data
+    hashes, contents = {*map(bytes, hidden)}, contents_of(pool)
+    if contents is None:
+        return data
+    places = [place for place, content in enumerate(map(bytes, contents)) if content in hashes]
+    if not places:
+        return data
+    why = "is a copy of a withheld image: remove a pattern from data.retrieved.without"
+    return replace(data, unlabeled=leave_out(places, data, "unlabeled", pool, why))

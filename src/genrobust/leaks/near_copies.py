@@ -17,7 +17,7 @@ from PIL import Image
 from torch.nn.functional import avg_pool2d, grid_sample
 
 from genrobust.core import Advance, ImageSet, UserError, cores, progress_bar
-from genrobust.data.copies.fingerprint import (
+from genrobust.leaks.fingerprint import (
     FAINT,
     NEAR,
     distances_with_mirror,

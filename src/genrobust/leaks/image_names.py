@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from genrobust.core import ImageSet, StudyData
-from genrobust.data.copies.exact import leave_out
-from genrobust.data.grouping import APART, names_apart, names_by
+from genrobust.data import APART, leave_out, names_apart, names_by
 from genrobust.recipe import ImageRule
 
 NUMBERED = ImageRule(pattern=r"(?:^|/)([^/]*\d)[^/\d]+\d+[^/\d]*$")  # a name up to its last number

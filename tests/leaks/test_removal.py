@@ -12,7 +12,8 @@ import pytest
 from small_study import CLASSES, QUICK, REAL, folders_section
 
 from genrobust.core import StudyData, UserError
-from genrobust.data import hash_contents, load_data, without_copies
+from genrobust.data import load_data
+from genrobust.leaks import hash_contents, without_copies
 from genrobust.recipe import parse_recipe
 
 Folders = dict[str, Path]

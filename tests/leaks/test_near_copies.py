@@ -11,9 +11,10 @@ from pictures import jpeg, picture
 from PIL import Image, ImageChops, ImageOps
 
 from genrobust.core import ImageSet, StudyData, Subset, no_progress
-from genrobust.data import MemoryImages, find_near_copies, thumbnails
-from genrobust.data.copies.near import thumbnail
+from genrobust.data import MemoryImages
 from genrobust.data.file_list import ListedImages, list_folder
+from genrobust.leaks import find_near_copies, thumbnails
+from genrobust.leaks.near_copies import thumbnail
 
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "mirrored": ImageOps.mirror,

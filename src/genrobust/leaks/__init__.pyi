@@ -1,0 +1,11 @@
+from .fingerprint import NEAR as NEAR, Neighbors as Neighbors, frame as frame, nearest as nearest
+from .image_names import apart_from_tests as apart_from_tests, describe_same_names as describe_same_names
+from .near_copies import find_near_copies as find_near_copies, thumbnails as thumbnails
+from .removal import (
+    Copies as Copies,
+    copies_of_tests as copies_of_tests,
+    hash_contents as hash_contents,
+    without_copies as without_copies,
+    without_leaks as without_leaks,
+    without_withheld as without_withheld,
+)
