@@ -4,15 +4,16 @@ import datetime
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from stored_files import png, table, tar, write_parquet
 
-from genrobust.core import Subset, UserError
+from genrobust.core import StudyData, Subset, UserError
 from genrobust.data import FolderClasses, MemoryImages, load_data, open_images, open_stored
-from genrobust.data.grouping import names_apart, with_groups
+from genrobust.data.grouping import APART, check_groups_apart, names_if_known, with_groups
 from genrobust.data.readers import pictograms
 from genrobust.recipe import DataConfig, GroupRule, ImageRule
 
@@ -101,9 +102,11 @@ def test_a_shifted_validation_set_of_the_source_has_groups_too(tmp_path):
         assert (data.tests["ink"].groups is None) == ("shifted-val" in rule)
 
 
-def test_where_each_image_is_a_group_it_is_as_without_a_rule(study, caplog):
-    assert study(["1.png", "2.png"], {"shifted": {"pattern": "(.*)"}}).image_groups == {}
-    assert "data.groups.shifted.pattern" in caplog.text
+def test_where_each_image_is_a_group_it_is_as_without_a_rule(study):
+    data = study(["1.png", "2.png"], {"shifted": {"pattern": "(.*)"}})
+    assert data.image_groups == {}
+    (notice,) = data.notices
+    assert "data.groups.shifted.pattern" in notice
 
 
 def test_groups_of_one_image_each_stay_where_other_sets_have_them_too(study, tmp_path):
@@ -149,7 +152,7 @@ NAMES = ["a_1.png", "b_1.png", "b_2.png", "c.png"]
 @pytest.mark.parametrize(
     ("groups", "named"),
     [
-        ({"pattern": PREFIX}, r"groups\.pattern: 20 of the 20 images of 'test' have no group, the first 'dog/0\.png'"),
+        ({"pattern": PREFIX}, r"groups\.pattern: .* none of the 20 images of test\n.*'dog/\d\.png'"),
         ({"shifted": {"pattern": PREFIX}}, r"groups\.shifted\.pattern: 2 of the 8 images of 'shifted' .*'dog/c\.png'"),
         ({"shifted": {"pattern": "[.](png)$"}}, r"groups\.shifted\.pattern: all 8 images of 'shifted' .*'png'"),
         (COLUMN, r"groups\.shifted\.column: 'shifted': .*use a pattern"),
@@ -176,16 +179,60 @@ def test_styles_are_those_of_training_images_and_the_pool_and_may_be_missing(tmp
     data = loaded({"pattern": PREFIX}, tmp_path / "train")
     assert {*data.train.styles} == {"", "ink", "oil"}, "the others have none"
     assert sorted(data.retrieval.styles) == [""] * 10 + ["ink"] * 10 + ["oil"] * 10
+    assert [notice.split(";")[0] for notice in data.notices] == [
+        f"data.styles.pattern finds a name for {count} of {name}"
+        for count, name in (("17 of the 26 images", "train"), ("20 of the 30 images", "retrieved"))
+    ]
     assert all(s in key for key, s in zip(data.train.keys, data.train.styles, strict=True))
     plain = load_data(DataConfig.model_validate(keys))
     assert data.train.fingerprint != plain.train.fingerprint, "what is matched and learned by style is another set"
     keys["train"] = train / "pool.csv"
     data = loaded({"column": "site"}, train / "pool.csv")
     assert {*data.train.styles} == {*data.retrieval.styles} == {"ink", "oil"}
-    with pytest.raises(UserError, match=r"styles\.pattern: no image of train has a style"):
+    with pytest.raises(UserError, match=r"styles\.pattern: '\(lead\)' .* none of the \d+ images of train\n.*'.*png'"):
         loaded({"pattern": "(lead)"}, train / "pool.csv")
     with pytest.raises(UserError, match=r"styles\.column: 'train'.*camera"):
         loaded({"column": "camera"}, train / "pool.csv")
+
+
+# A pattern for another place, a wrong separator, a text that no path has, and one that matches nothing everywhere.
+@pytest.mark.parametrize("pattern", ["/([A-Z]+)_", "/([a-z]+)-", "zzz(x)", "()"])
+def test_a_rule_of_what_belongs_together_that_finds_nothing_is_refused_with_a_path(study, pattern):
+    files = ["ann_0.png", "bob_0.png"]
+    with pytest.raises(UserError) as caught:
+        study(files, apart={"pattern": pattern})
+    for word in ("data.groups_apart.pattern", repr(pattern), "none of the 44 images", "'dog/"):
+        assert word in str(caught.value)
+    assert str(caught.value).count("\n") < 3
+
+
+def test_a_rule_of_what_belongs_together_that_finds_a_part_is_told_with_the_numbers(study):
+    data = study(["ann_0.png", "bob_0.png"], apart={"pattern": "/(ann)_"})
+    (notice,) = data.notices
+    assert "data.groups_apart.pattern" in notice
+    assert "0 of the 18 images of train" in notice and "2 of the 4 images of shifted" in notice
+    assert study(["ann_0.png"], apart={"pattern": "/([a-z0-9]+)[_.]"}).notices == ()
+
+
+def test_a_set_without_the_column_of_what_belongs_together_is_told(pictogram_data):
+    """Patients whose column has another name in a set are not kept apart from it."""
+
+    class Table(MemoryImages):
+        def column(self, name):
+            return {"patient": self.keys, "empty": ["", None]}[name]
+
+    def images(kind, name, files):
+        return kind(name, [np.zeros((4, 4, 3), dtype=np.uint8)] * len(files), [0] * len(files), files)
+
+    train = images(Table, "train", ["a", "b"])
+    val, test = images(MemoryImages, "val", ["b"]), images(MemoryImages, "test", ["a"])
+    data = StudyData(pictogram_data.labels, train, val, {"test": test}, "test")
+    (notice,) = check_groups_apart(data, ImageRule(column="patient")).notices
+    assert "0 of the 1 images of val, 0 of the 1 images of test" in notice
+    with pytest.raises(UserError, match=r"groups_apart\.column: .*'empty'"):
+        check_groups_apart(data, ImageRule(column="empty"))
+    with pytest.raises(UserError, match=r"groups_apart\.column: 'val'"):
+        check_groups_apart(replace(data, train=val, val=train), ImageRule(column="patient"))
 
 
 # ------------------------------------------------------------------------------------------------ columns
@@ -270,15 +317,15 @@ def test_a_tar_without_the_key_leaves_the_others_theirs(tars, tmp_path):
     members = [("a_9.png", png(9)), ("a_9.cls", CLASSES[0].encode())]
     (tmp_path / "s-2.tar").write_bytes(tar(*members))
     images = open_images("shifted", open_stored(tmp_path / "s-*.tar"), FolderClasses.from_labels(labels))
-    found = dict(zip(images.keys, names_apart(images, ImageRule(column="site")), strict=True))
+    found = dict(zip(images.keys, names_if_known(APART, images, ImageRule(column="site")), strict=True))
     assert found["s-0/a_0"] == "ann" and found["s-1/b_1"] == "bob" and found["s-2/a_9"] is None
-    assert names_apart(images, ImageRule(column="place")) == [None] * len(images)
+    assert names_if_known(APART, images, ImageRule(column="place")) == [None] * len(images)
 
 
 def test_an_empty_name_is_none():
     files = ["x_.png", "y_.png", "z_1.png"]
     images = MemoryImages("train", [np.zeros((4, 4, 3), np.uint8)] * 3, [0] * 3, files)
-    assert names_apart(images, ImageRule(pattern=r"_(\w*)\.png")) == [None, None, "1"]
+    assert names_if_known(APART, images, ImageRule(pattern=r"_(\w*)\.png")) == [None, None, "1"]
 
 
 @pytest.mark.parametrize(

@@ -39,20 +39,6 @@ def test_drawings_of_one_photograph_are_told_and_left_out_by_the_rule_that_is_na
         apart_from_tests(replace(data, retrieval=pool), NUMBERED)
 
 
-def test_a_set_without_the_column_of_the_rule_is_told(pictogram_data: StudyData) -> None:
-    """Nothing of it is known to belong together: patients whose column has another name there are not kept apart."""
-
-    class Table(MemoryImages):
-        def column(self, name: str) -> Sequence[str]:
-            return self.keys
-
-    train = Table("train", [np.zeros((4, 4, 3), dtype=np.uint8)], [0], ["a"])
-    data = StudyData(pictogram_data.labels, train, images("val", ["b"]), {"test": images("test", ["a"])}, "test")
-    (notice,) = apart_from_tests(data, ImageRule(column="patient"))[1]
-    assert notice.startswith("val, test: without the column 'patient'")
-    assert apart_from_tests(data, ImageRule(pattern="(no such name)"))[1] == []
-
-
 @pytest.mark.parametrize(
     "pattern",
     [

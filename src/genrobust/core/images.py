@@ -287,7 +287,7 @@ def count_taken(count: int, per_class: int | None, fraction: float | None) -> in
 
 
 # Fields of `StudyData` that hold no set to learn from, or several.
-NOT_LEARNED = ("labels", "tests", "clean", "extra", "derived")
+NOT_LEARNED = ("labels", "tests", "clean", "extra", "derived", "notices")
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +299,8 @@ class StudyData:
     images whose labels mean nothing, to be searched for the classes; None searches those of `retrieval`. `shifted_val`
     is a shifted validation set, on which anything about generation may be chosen. `extra` are further images to train
     on, by the name that arms mix them under. `generated` are images of the user's own that take the place of those of
-    the generator. `derived` names the test sets that are made from other ones, such as corrupted ones.
+    the generator. `derived` names the test sets that are made from other ones, such as corrupted ones. `notices` are
+    sentences about what loading did differently from what a user may expect.
     """
 
     labels: LabelSpace
@@ -314,6 +315,11 @@ class StudyData:
     unlabeled: ImageSet | None = None
     generated: ImageSet | None = None
     derived: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+
+    def noted(self, notice: str | None) -> StudyData:
+        """Return the same with another notice, if there is one."""
+        return self if notice is None else replace(self, notices=(*self.notices, notice))
 
     @property
     def learned(self) -> dict[str, ImageSet]:

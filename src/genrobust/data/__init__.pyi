@@ -27,7 +27,7 @@ from .filters import (
     write_reviewed as write_reviewed,
 )
 from .folders import by_style as by_style, open_images as open_images
-from .grouping import APART as APART, names_apart as names_apart, names_by as names_by
+from .grouping import APART as APART, Names as Names, names_if_known as names_if_known
 from .hub_sets import as_written as as_written, is_on_hub as is_on_hub
 from .imagenet_classes import imagenet_numbers as imagenet_numbers
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,15 +12,13 @@ from genrobust.data.class_lists import KEY, choose_classes
 from genrobust.data.classes import FolderClasses
 from genrobust.recipe import ClassSample
 
-log = logging.getLogger(__name__)
-
 
 def of_classes(
     data: StudyData, classes: FolderClasses, wanted: ClassSample | Sequence[str] | str
 ) -> tuple[StudyData, FolderClasses]:
     """Return `data` and `classes` with some of the classes alone, in their order; "all" changes nothing.
 
-    A shifted test set without an image of them is left out, which is logged.
+    A shifted test set without an image of them is left out, with a notice.
 
     Raises:
         UserError: A name is no class, a class is named twice, there are not so many, or a set has no image of them.
@@ -44,8 +41,9 @@ def of_classes(
     for name in ("train", data.clean):
         if not len(tests.get(name, sets["train"])):
             raise UserError(f"{KEY}: {name} has no image of these classes: choose others")
-    if without := [name for name, images in tests.items() if not len(images)]:
-        log.warning("%s: no image of these classes in %s, left out", KEY, ", ".join(without))
+    without = [name for name, images in tests.items() if not len(images)]
+    if without:
+        data = data.noted(f"{KEY}: no image of these classes in {', '.join(without)}, left out")
     labels = LabelSpace(tuple(data.labels.classes[label] for label in kept), data.labels.shared_prompts)
     if len(data.val) and not len(sets["val"]):
         raise UserError(f"{KEY}: val has no image of these classes: choose others")

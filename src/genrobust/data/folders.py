@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from genrobust.core import ImageSet, Subset, UserError, fair_in_kinds, reading, some_of
 from genrobust.data.classes import FolderClasses
 from genrobust.data.file_list import ListedImages
-from genrobust.data.grouping import APART, names_by
+from genrobust.data.grouping import APART, Names, names_by
 from genrobust.data.stored import StoredImages, class_folders
 from genrobust.recipe import ImageRule
 
@@ -74,12 +74,12 @@ def by_style(
     return (replace(stored, groups=groups, named=named), styles) if inner else (stored, {})
 
 
-def kept_together(images: ImageSet, rule: ImageRule | None) -> Sequence[str | None] | None:
-    """Return for each image the name by which the `rule` of APART keeps it together with others; None without one."""
-    return None if rule is None else names_by(APART, images.name, images, rule)[1]
+def kept_together(images: ImageSet, rule: ImageRule | None) -> Names | None:
+    """Return the name of each image by the `rule` of APART. Images of one name are held out together."""
+    return None if rule is None else names_by(APART, images.name, images, rule)
 
 
-def hold_back(train: ImageSet, share: float, together: Sequence[str | None] | None = None) -> tuple[ImageSet, Subset]:
+def hold_back(train: ImageSet, share: float, together: Names | None = None) -> tuple[ImageSet, Subset]:
     """Split off a share of each class and style, at least one image of two or more; of a share of 0, none.
 
     Those held back are the first of them in a fair order, so that every run, of whatever seed, holds back the

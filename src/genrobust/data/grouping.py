@@ -1,12 +1,14 @@
-"""The groups and styles of images: by a pattern on their names, or by a column of their table."""
+"""Finds a name for each image by a rule of the recipe: its style, its group, or the thing that it shows.
+
+A rule is a pattern for the path of an image, or a column of its table.
+"""
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from genrobust.core import (
@@ -18,153 +20,284 @@ from genrobust.core import (
     digest,
     is_missing,
     plain_number,
+    some_of,
     with_attributes,
 )
 from genrobust.recipe import GroupRule, ImageRule
 
-log = logging.getLogger(__name__)
-
 KEY, STYLES, APART = "data.groups", "data.styles", "data.groups_apart"
+Names = Sequence[str | None]  # of the images of a set; None for an image without a name
+
+LISTED_SETS = 4  # in a message
+
+
+@dataclass(frozen=True, slots=True)
+class FoundNames:
+    """The names that a rule finds in image sets.
+
+    Attributes:
+        key: The key of the rule in the recipe, such as ``data.groups.pattern``.
+        sets: The image sets by name.
+        names: The names of the images of each set.
+    """
+
+    key: str
+    sets: Mapping[str, ImageSet]
+    names: Mapping[str, Names]
+
+    def unnamed(self) -> list[tuple[str, str]]:
+        """Return the set and the key of each image without a name."""
+        return [
+            (set_name, image)
+            for set_name, names in self.names.items()
+            for image, name in zip(self.sets[set_name].keys, names, strict=True)
+            if not name
+        ]
+
+    def notice(self, consequence: str) -> str | None:
+        """Say how many images have a name, and the `consequence` for the others. None where all have one."""
+        unnamed = self.unnamed()
+        if not unnamed:
+            return None
+        missing = Counter(set_name for set_name, _ in unnamed)
+        parts = []
+        for set_name in missing:
+            total = len(self.sets[set_name])
+            parts.append(f"{total - missing[set_name]:,} of the {total:,} images of {set_name}")
+        set_name, image = unnamed[0]
+        return (
+            f"{self.key} finds a name for {some_of(parts, LISTED_SETS)}; "
+            f"the others, such as {image!r} of {set_name}, {consequence}"
+        )
+
+
+def find_names(
+    key: str, sets: Mapping[str, ImageSet], rule: ImageRule, column_required_in: Sequence[str] | None = None
+) -> FoundNames:
+    """Find the name of each image of `sets` by `rule`, which is the section `key` of the recipe.
+
+    Args:
+        column_required_in: The sets that must have the column of the rule. The images of another set without this
+            column have no name. By default, all sets must have it.
+
+    Raises:
+        UserError: The rule finds no name at all, or a set lacks the column.
+    """
+    names: dict[str, Names] = {}
+    for set_name, images in sets.items():
+        if column_required_in is None or set_name in column_required_in:
+            names[set_name] = names_by(key, set_name, images, rule)
+        else:
+            names[set_name] = names_if_known(key, images, rule)
+    found = FoundNames(_full_key(key, rule), sets, names)
+    if not any(name for of_set in names.values() for name in of_set):
+        raise UserError(f"{found.key}: {_nothing_found(sets, rule)}")
+    return found
+
+
+def _nothing_found(sets: Mapping[str, ImageSet], rule: ImageRule) -> str:
+    """Explain that `rule` finds no name in `sets`, with an example of what it is applied to."""
+    listed = some_of(sets, LISTED_SETS)
+    if rule.pattern is None:
+        return f"the column {rule.column!r} is empty for every image of {listed}: name another column"
+    total = sum(map(len, sets.values()))
+    example = next((images.keys[0] for images in sets.values() if len(images)), "")
+    return (
+        f"{rule.pattern!r} finds a name for none of the {total:,} images of {listed}\n"
+        f"It is searched for in the path of an image below the folder of its set, such as {example!r}: change it"
+    )
+
+
+def names_by(key: str, set_name: str, images: ImageSet, rule: ImageRule) -> Names:
+    """Return the name of each image by `rule`, which is the section `key` of the recipe.
+
+    Raises:
+        UserError: The set lacks the column. The message calls the set `set_name`.
+    """
+    if rule.pattern is not None:
+        return _names_by_pattern(images, rule.pattern)
+    return _names_by_column(_full_key(key, rule), set_name, images, str(rule.column))
+
+
+def names_if_known(key: str, images: ImageSet, rule: ImageRule) -> Names:
+    """Return the name of each image by `rule`. No image has a name if the set lacks the column."""
+    try:
+        return names_by(key, images.name, images, rule)
+    except NoColumn:
+        return [None] * len(images)
+
+
+def _full_key(key: str, rule: ImageRule) -> str:
+    return f"{key}.column" if rule.pattern is None else f"{key}.pattern"
+
+
+def _names_by_pattern(images: ImageSet, pattern: str) -> Names:
+    regex = re.compile(pattern)
+    which = "group" if "group" in regex.groupindex else 1
+    names: list[str | None] = []
+    for image in images.keys:
+        match = regex.search(image)
+        # A group that did not take part in the match is None, and an empty text is no name.
+        names.append(match[which] or None if match else None)
+    return names
+
+
+def _names_by_column(key: str, set_name: str, images: ImageSet, column: str) -> Names:
+    try:
+        values = images.column(column)
+    except UserError as error:
+        raise type(error)(f"{key}: {set_name!r}: {error}") from None
+    return [_as_name(value) for value in values]
+
+
+def _as_name(value: Any) -> str | None:
+    """Return the value of a cell as a name. None for a missing value."""
+    text = plain_number(str(value))
+    return None if is_missing(text) else text
 
 
 def with_styles(data: StudyData, rule: ImageRule | None) -> StudyData:
-    """Return `data` with the styles of its training images and of the labeled ones to retrieve, by `rule`.
+    """Return `data` with the styles of the training images, and of the labeled images to retrieve, by `rule`.
 
     Raises:
-        UserError: An unknown column, or no image of a set has a style. The message names the key and the set.
+        UserError: A column is unknown, or no image of a set has a style. The message names the key and the set.
     """
     if rule is None:
         return data
-    data = replace(data, train=_styled(data.train, rule))
-    return data if data.retrieval is None else replace(data, retrieval=_styled(data.retrieval, rule))
+    train, notice = _styled(data.train, rule)
+    data = replace(data, train=train).noted(notice)
+    if data.retrieval is None:
+        return data
+    retrieval, notice = _styled(data.retrieval, rule)
+    return replace(data, retrieval=retrieval).noted(notice)
 
 
-def _styled(images: ImageSet, rule: ImageRule) -> Subset:
-    key, styles = names_by(STYLES, images.name, images, rule)
-    if not any(styles):
-        raise UserError(f"{key}: no image of {images.name} has a style, such as {images.keys[0]!r}: change the rule")
-    named = [style or "" for style in styles]
-    return with_attributes(images, styles=named, fingerprint=digest([images.fingerprint, named]))
+def _styled(images: ImageSet, rule: ImageRule) -> tuple[Subset, str | None]:
+    """Return `images` with their styles, and a notice if some have none."""
+    found = find_names(STYLES, {images.name: images}, rule)
+    styles = [style or "" for style in found.names[images.name]]
+    styled = with_attributes(images, styles=styles, fingerprint=digest([images.fingerprint, styles]))
+    return styled, found.notice("have no style")
 
 
 def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | None) -> StudyData:
-    """Return `data` with the groups of its test images: by the rule of each test set, or one for all of them.
+    """Return `data` with the groups of its test images: by the rule of each test set, or by one rule for all of them.
 
-    The shifted validation set is such a set, too. A set without a rule stays as it is. Where a rule gives each image a
-    group of its own, which no other test set has, the set has no groups.
+    The shifted validation set counts as a test set. A set without a rule does not change. A set has no groups if its
+    rule gives each image a group of its own that no other test set has.
 
     Raises:
-        UserError: A rule for no test set, an unknown column, an image without a group, or a set of one group. The
+        UserError: A rule names no test set, a column is unknown, an image has no group, or a set has one group. The
             message names the key, the set and the first image.
     """
     if rules is None:
         return data
     scored = _scored(data)
-    if isinstance(rules, GroupRule):
-        named = {name: _group_names(KEY, name, images, rules) for name, images in scored.items()}
-    else:
-        for name in rules:
-            if name not in scored:
-                raise UserError(f"{KEY}.{name}: no test set {name!r}; there are {', '.join(scored)}")
-        named = {name: _group_names(f"{KEY}.{name}", name, scored[name], rule) for name, rule in rules.items()}
-    for name, (_, groups) in named.items():  # groups change intervals, and no prediction
+    grouped = _find_groups(scored, rules)
+    for name, (_, groups) in grouped.items():
+        # Groups change intervals and no prediction, so the fingerprint stays.
         scored[name] = with_attributes(scored[name], groups=groups)
     shared = _in_several(scored)
-    for name, (key, groups) in named.items():
+    for name, (key, groups) in grouped.items():
         if len({*groups}) == len(groups) and shared.isdisjoint(groups):
-            log.warning("%s: each image of %s is a group of its own: its intervals are over images", key, name)
             scored[name] = with_attributes(scored[name], groups=None)
+            data = data.noted(f"{key}: each image of {name} is a group of its own, so its intervals are over images")
     return _with_scored(data, scored)
 
 
+def _find_groups(
+    scored: Mapping[str, ImageSet], rules: Mapping[str, GroupRule] | GroupRule
+) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return the key of the rule and the group of each image, by test set."""
+    if isinstance(rules, GroupRule):
+        return {name: _group_names(KEY, name, images, rules) for name, images in scored.items()}
+    for name in rules:
+        if name not in scored:
+            raise UserError(f"{KEY}.{name}: no test set {name!r}; there are {', '.join(scored)}")
+    return {name: _group_names(f"{KEY}.{name}", name, scored[name], rule) for name, rule in rules.items()}
+
+
+def _group_names(key: str, name: str, images: ImageSet, rule: GroupRule) -> tuple[str, tuple[str, ...]]:
+    """Return the key of `rule` and the group of each image."""
+    found = find_names(key, {name: images}, rule)
+    missing = sorted(image for _, image in found.unnamed())
+    if missing:
+        if rule.pattern is None:
+            remedy = f"fill in {rule.column!r}"
+        else:
+            remedy = f"change {rule.pattern!r} so that it finds one in every name"
+        problem = f"{len(missing):,} of the {len(images):,} images of {name!r} have no group, the first {missing[0]!r}"
+        raise UserError(f"{found.key}: {problem}: {remedy}, or give this set no rule")
+    groups = [str(group) for group in found.names[name]]
+    if len(set(groups)) == 1 < len(images):
+        raise UserError(
+            f"{found.key}: all {len(images):,} images of {name!r} are of one group, {groups[0]!r}, and an interval "
+            "over groups needs two: change the rule, or give a rule to each of the other sets by its name"
+        )
+    if not rule.shared:
+        groups = [f"{name}: {group}" for group in groups]
+    return found.key, tuple(groups)
+
+
 def _scored(data: StudyData) -> dict[str, ImageSet]:
-    """The sets that may be scored, by name: the test sets, and the shifted validation set."""
-    return {**data.tests, **({} if data.shifted_val is None else {data.shifted_val.name: data.shifted_val})}
+    """Return the sets that may be scored, by name: the test sets and the shifted validation set."""
+    scored = dict(data.tests)
+    if data.shifted_val is not None:
+        scored[data.shifted_val.name] = data.shifted_val
+    return scored
 
 
 def _with_scored(data: StudyData, scored: Mapping[str, ImageSet]) -> StudyData:
-    """Return `data` with other sets in the place of those of `_scored`."""
-    shifted_val = data.shifted_val and scored[data.shifted_val.name]
+    """Return `data` with the sets `scored` instead of the sets of `_scored`."""
+    shifted_val = data.shifted_val
+    if shifted_val is not None:
+        shifted_val = scored[shifted_val.name]
     return replace(data, tests={name: scored[name] for name in data.tests}, shifted_val=shifted_val)
 
 
 def _in_several(tests: Mapping[str, ImageSet]) -> set[str]:
-    """The groups of which several test sets have images: a mean over these sets is no mean of independent ones."""
+    """Return the groups that several test sets share. A mean over these sets is not over independent sets."""
     times = Counter(group for images in tests.values() for group in {*(images.groups or ())})
     return {group for group, sets in times.items() if sets > 1}
 
 
 def with_groups_apart(data: StudyData, rule: ImageRule | None) -> StudyData:
-    """Return `data` with the test images that belong together by the `rule` of APART as groups, each other by itself.
+    """Return `data` with groups for test images that belong together by the `rule` of APART.
 
-    So are those of the shifted validation set, which may be scored. Sets that have groups, or nothing that belongs
-    together with another image of theirs or of another shifted set, stay as they are.
+    An image without a name is a group of its own. So are the images of the shifted validation set, which may be scored.
+    A set does not change if it has groups, or if no image belongs together with another one of its own or of another
+    shifted set.
     """
     if rule is None:
         return data
     scored = _scored(data)
     times = Counter(key for images in scored.values() for key in images.keys)
-    named = dict(scored)
-    for name, images in scored.items():
-        keys = (key if times[key] == 1 else f"{name}: {key}" for key in images.keys)
-        groups = tuple(group or key for group, key in zip(names_apart(images, rule), keys, strict=True))
-        if images.groups is None:
-            named[name] = with_attributes(images, groups=groups)
-    shared = _in_several({name: images for name, images in named.items() if name != data.clean})
-    for name, images in scored.items():
-        own = named[name].groups or ()
-        if len({*own}) == len(own) and (name == data.clean or shared.isdisjoint(own)):
-            named[name] = images
-    return _with_scored(data, named)
+    grouped = dict(scored)
+    for set_name, images in scored.items():
+        if images.groups is not None:
+            continue
+        names = names_if_known(APART, images, rule)
+        # The same file name in two sets does not mean the same image.
+        own = [key if times[key] == 1 else f"{set_name}: {key}" for key in images.keys]
+        groups = tuple(name or key for name, key in zip(names, own, strict=True))
+        grouped[set_name] = with_attributes(images, groups=groups)
+    shared = _in_several({set_name: images for set_name, images in grouped.items() if set_name != data.clean})
+    for set_name, images in scored.items():
+        own_groups = grouped[set_name].groups or ()
+        is_shared = set_name != data.clean and not shared.isdisjoint(own_groups)
+        if len({*own_groups}) == len(own_groups) and not is_shared:
+            grouped[set_name] = images
+    return _with_scored(data, grouped)
 
 
-def _group_names(key: str, name: str, images: ImageSet, rule: GroupRule) -> tuple[str, tuple[str, ...]]:
-    """Return the key of what `rule` goes by, and the group of each image."""
-    key, groups = names_by(key, name, images, rule)
-    then = f"fill in {rule.column!r}"
-    if rule.pattern is not None:
-        then = f"change {rule.pattern!r} so that it finds one in every name"
-    if missing := sorted(image for image, group in zip(images.keys, groups, strict=True) if not group):
-        problem = f"{len(missing):,} of the {len(images):,} images of {name!r} have no group, the first {missing[0]!r}"
-        raise UserError(f"{key}: {problem}: {then}, or give this set no rule")
-    if len(set(groups)) == 1 < len(images):
-        raise UserError(
-            f"{key}: all {len(images):,} images of {name!r} are of one group, {groups[0]!r}, and an interval over "
-            "groups needs two: change the rule, or give a rule to each of the other sets by its name"
-        )
-    return key, tuple(str(group) if rule.shared else f"{name}: {group}" for group in groups)
+def check_groups_apart(data: StudyData, rule: ImageRule | None) -> StudyData:
+    """Return `data` with a notice if the `rule` of APART finds a name for some images only.
 
-
-def names_apart(images: ImageSet, rule: ImageRule) -> Sequence[str | None]:
-    """Return the name of each image by the `rule` of APART; none where the set has no such column."""
-    try:
-        return names_by(APART, images.name, images, rule)[1]
-    except NoColumn:
-        return [None] * len(images)
-
-
-def names_by(key: str, name: str, images: ImageSet, rule: ImageRule) -> tuple[str, list[str | None]]:
-    """Return the key of what `rule` goes by, and the name that it finds for each image."""
-    if rule.pattern is not None:
-        return f"{key}.pattern", _names_by_pattern(images, rule.pattern)
-    return f"{key}.column", _names_by_column(f"{key}.column", name, images, str(rule.column))
-
-
-def _names_by_pattern(images: ImageSet, pattern: str) -> list[str | None]:
-    regex = re.compile(pattern)
-    which = "group" if "group" in regex.groupindex else 1
-    return [(match[which] or None) if (match := regex.search(image)) else None for image in images.keys]
-
-
-def _names_by_column(key: str, name: str, images: ImageSet, column: str) -> list[str | None]:
-    try:
-        values = images.column(column)
-    except UserError as error:
-        raise type(error)(f"{key}: {name!r}: {error}") from None
-    return [_as_name(value) for value in values]
-
-
-def _as_name(value: Any) -> str | None:
-    """A value as a name; None for a missing one."""
-    text = plain_number(str(value))
-    return None if is_missing(text) else text
+    Raises:
+        UserError: The rule finds no name in any set, or the training images lack its column.
+    """
+    if rule is None:
+        return data
+    learned = {images.name: images for images in data.learned.values()}
+    found = find_names(APART, {**learned, **data.tests}, rule, column_required_in=[data.train.name])
+    return data.noted(found.notice("are not known to belong together with any image"))

@@ -13,7 +13,7 @@ from genrobust.core import REAL, ImageSet, Line, StudyData, UserError, some_of, 
 from genrobust.data.class_subset import of_classes
 from genrobust.data.classes import FolderClasses
 from genrobust.data.folders import hold_back, open_images
-from genrobust.data.grouping import with_groups, with_groups_apart, with_styles
+from genrobust.data.grouping import check_groups_apart, with_groups, with_groups_apart, with_styles
 from genrobust.data.hub_sets import fetch_dataset
 from genrobust.data.stored import open_stored, open_unlabeled, require_there
 from genrobust.recipe import DataConfig, Place, ShiftConfig
@@ -152,6 +152,7 @@ def load_data(config: DataConfig) -> StudyData:
             f"data.same_class: no other set than the training images has a folder or label {some_of(sorted(unused))}: "
             "write it as it is there, or remove the key"
         )
+    data = check_groups_apart(data, config.groups_apart)
     return with_styles(data, config.styles)
 
 

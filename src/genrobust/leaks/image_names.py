@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from genrobust.core import ImageSet, StudyData
-from genrobust.data import APART, leave_out, names_apart, names_by
+from genrobust.data import APART, Names, leave_out, names_if_known
 from genrobust.recipe import ImageRule
 
 NUMBERED = ImageRule(pattern=r"(?:^|/)([^/]*\d)[^/\d]+\d+[^/\d]*$")  # a name up to its last number
@@ -18,16 +18,16 @@ _NAMES = 3  # of a class: where there are no more, the name may be that of the c
 def apart_from_tests(
     data: StudyData, rule: ImageRule | None, chosen_by: Collection[str] = ()
 ) -> tuple[StudyData, list[str]]:
-    """Return `data` without what is learned from and has a test image's name by `rule`, with a notice on each such set.
+    """Remove learned images that belong together with a test image by `rule`. Return a notice for each such set.
 
-    Sets other than the training images may lack the column of the rule, and stay as they are, with a notice.
+    A set that lacks the column of the rule does not change.
 
     Args:
-        chosen_by: The sets that something is chosen by, or that are scored; among them, the shifted validation set
-            counts as a test set.
+        chosen_by: The sets that something is chosen by, or that are scored. If it names the shifted validation set,
+            this set counts as a test set.
 
     Raises:
-        UserError: The training images lack it, no image of a set is left, or no training image of a class.
+        UserError: No image of a set is left, or no training image of a class.
     """
     if rule is None:
         return data, []
@@ -36,20 +36,20 @@ def apart_from_tests(
     tested = {name for images in data.tests.values() for name in names_apart(images, rule)}
     left: dict[str, ImageSet] = {}
     notices = []
-    sets = {images.name: images for images in (*data.learned.values(), *data.tests.values())}
-    if rule.column and (lacking := [name for name, images in sets.items() if not any(names_apart(images, rule))]):
-        notices.append(
-            f"{', '.join(lacking)}: without the column {rule.column!r} of {APART}, no image is known to belong "
-            "together with others"
-        )
     for key, images in data.learned.items():
-        names = names_by(APART, images.name, images, rule)[1] if key == "train" else names_apart(images, rule)
+        names = names_apart(images, rule)
         avoided = (tested if key == "shifted_val" else tested | chosen) - {None}
-        if together := [place for place, name in enumerate(names) if name in avoided]:
+        together = [place for place, name in enumerate(names) if name in avoided]
+        if together:
             left[key] = leave_out(together, data, key, images, f"belongs together with a test image: change {APART}")
             number = f"{len(together):,} of the {len(images):,} images of {images.name}"
             notices.append(f"{number} belong together with test images ({APART}), left out")
     return data.replaced(left), notices
+
+
+def names_apart(images: ImageSet, rule: ImageRule) -> Names:
+    """Return the name of each image by the `rule` of APART."""
+    return names_if_known(APART, images, rule)
 
 
 def describe_same_names(images: ImageSet, tests: Mapping[str, ImageSet]) -> str:

@@ -110,7 +110,8 @@ class Context:
     @cached_property
     def _data_and_notices(self) -> tuple[StudyData, list[Copies | Broken | str]]:
         """The images, and what is wrong with them: in what is learned from no copy of a test image is left."""
-        recipe, data, notices = self.recipe, self._loaded, list[Copies | Broken | str]()
+        recipe, data = self.recipe, self._loaded
+        notices: list[Copies | Broken | str] = [*data.notices]
         contents, retrieved = self._census.contents, recipe.data.retrieved
         if recipe.data.broken == "skip":
             data, broken = without_broken(data, self._census.broken)

@@ -170,7 +170,7 @@ def _load_data(source: str, load: Load) -> StudyData | None:
     data, skipped = load_data(config), list[Broken]()
     if config.broken == "skip":
         data, skipped = without_broken(data, lambda images: thumbnails(images, no_progress)[1])
-    for notice in skipped:
+    for notice in (*data.notices, *skipped):
         log.warning("%s", notice)
     return data
 
