@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 
-from genrobust.core import UserError, local_folder, slug
+from genrobust.core import UserError, slug
 from genrobust.recipe import Recipe, load_recipe
-from genrobust.study.executors.local import Local, open_executor
+from genrobust.study.executors.local import Local
 from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.sources.filtered import FilteredDataset
 from genrobust.study.stages.generate import Generate
@@ -56,9 +55,9 @@ class Studies:
             UserError: As for `load_recipe`, `ExecutorConfig.open` and `Study`.
         """
         if name not in self._opened:
-            executor = executor or partial(open_executor, out=local_folder(self.out))
             recipe = self.recipe(name)
-            self._opened[name] = Study(recipe, self.out, command, self.say, executor(recipe))
+            opened = None if executor is None else executor(recipe)
+            self._opened[name] = Study(recipe, self.out, command, self.say, opened)
         return self._opened[name]
 
     def require_recipe(self, *specs: str | None) -> None:

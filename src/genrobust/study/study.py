@@ -24,7 +24,7 @@ from genrobust.data import ShardDataset, require_outside
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
 from genrobust.report import ReportView, report_inputs, write_report
 from genrobust.study.context import Context
-from genrobust.study.executors.local import Local
+from genrobust.study.executors.local import Local, open_executor
 from genrobust.study.graph import Graph
 from genrobust.study.provenance import Makers, describe_others, makers_of
 from genrobust.study.results.record import record_of
@@ -44,7 +44,7 @@ class Study:
         out: A folder, or the URL of one; `Study.out` is then this machine's copy of what lies there.
         command: The command that runs it, for the report; by default, one that runs the recipe in the report.
         say: Called with a line of text when something begins.
-        executor: What runs the jobs; by default this process does.
+        executor: What runs the jobs. By default it is the one that the section `execute` of the recipe names.
 
     Raises:
         UserError: The recipe mixes generated images but names neither a generator nor such images; its device is not
@@ -61,12 +61,14 @@ class Study:
         say: Callable[[str], None] = lambda line: None,
         executor: Local | None = None,
     ) -> None:
-        executor, folder = executor or Local(), local_folder(out)
+        folder = local_folder(out)
         require_outside(recipe.data.places, (folder, folder / recipe.name))
         if folder.is_file():
             raise UserError(f"the output folder {folder} is a file: choose another name")
         if GENERATED in recipe.sources() and recipe.generator is None and recipe.data.generated is None:
             raise UserError("an arm mixes generated images, but the recipe has neither a generator nor data.generated")
+        if executor is None:
+            executor = open_executor(recipe, folder)
         self.context = Context(executor.placed(recipe, say), folder, executor, say)
         self.recipe, self.out = self.context.recipe, folder
         default_command = shlex.join(["genrobust", "run", f"{recipe.name}.yaml"])

@@ -112,6 +112,34 @@ def test_the_environment_says_how_many_workers_and_before_it_the_recipe(monkeypa
     assert Processes(recipe_of(device="cpu", execute={"workers": 3}), 2).workers() == 2
 
 
+def test_a_study_from_python_has_the_executor_of_its_recipe(tmp_path):
+    study = Study(recipe_of(device="cpu", execute={"workers": 3}), tmp_path)
+    assert study.context.executor.workers() == 3
+
+
+UNGUARDED = """
+import sys
+from pathlib import Path
+sys.path[:0] = {path!r}
+from scribe import work
+from small import recipe_of
+from genrobust.study import Processes
+out = Path(sys.argv[1])
+(out / "began").open("x").close()
+Processes(recipe_of(device="cpu"), 2).run(work(out, "write:a", "write:b"))
+"""
+
+
+def test_workers_do_not_run_the_script_that_starts_them(tmp_path):
+    """A script needs no ``if __name__ == "__main__":``."""
+    script, out = tmp_path / "script.py", tmp_path / "out"
+    script.write_text(UNGUARDED.format(path=[str(Path(__file__).parents[n]) for n in (0, 2)]))
+    out.mkdir()
+    subprocess.run([sys.executable, script, out], check=True, timeout=120)
+    assert count_of(out, "done-*") == 2
+    assert len(writers(out)) == 2
+
+
 def test_as_many_workers_as_cores_and_memory_allow(monkeypatch):
     monkeypatch.delenv("GENROBUST_WORKERS", raising=False)
 

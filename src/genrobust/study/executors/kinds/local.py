@@ -17,6 +17,7 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
+from types import ModuleType
 from typing import Any
 
 from genrobust.core import UserError, cores, device_kind, free_memory, worker_environment
@@ -66,9 +67,6 @@ class Processes(Workers):
     By default there are as many as this machine has room for: on CPUs cores / `recipe.threads`, or fewer if memory
     is short; on CUDA one per GPU. Workers start with each work that has jobs for more than one, and end with it, or
     with this process. The number of workers does not change a byte of the output.
-
-    Python starts a worker by importing the program's main module again: a script that uses this class keeps its work
-    under ``if __name__ == "__main__":``.
     """
 
     def __init__(self, recipe: Recipe, count: int | None = None) -> None:
@@ -112,8 +110,9 @@ class Processes(Workers):
         ends, alive = multiprocessing.Pipe(duplex=False)
         idle: SimpleQueue[_Worker] = SimpleQueue()
         count, gpus = max(1, self._fitting(work.memory) // processes), cycle(self._gpus or ())
+        starting = threading.Lock()
         for _ in range(count):
-            idle.put(_Worker(ends, ",".join(islice(gpus, processes))))
+            idle.put(_Worker(ends, ",".join(islice(gpus, processes)), starting))
 
         def run_in_worker(call: Call) -> Result:
             worker = idle.get()
@@ -146,8 +145,9 @@ class Processes(Workers):
 class _Worker:
     """A process that does one call after another; a new one takes its place after a failure."""
 
-    def __init__(self, ends: Connection, gpus: str) -> None:
+    def __init__(self, ends: Connection, gpus: str, starting: threading.Lock) -> None:
         self._started_with = ends, gpus
+        self._starting = starting  # held while a process starts
         self._process: multiprocessing.process.BaseProcess | None = None
 
     def run(self, call: Call) -> Result:
@@ -156,7 +156,8 @@ class _Worker:
             context: Any = multiprocessing.get_context(METHOD)
             self._calls, theirs = context.Pipe()
             self._process = context.Process(target=_serve, args=(theirs, *self._started_with))
-            self._process.start()
+            with self._starting, _main_hidden():
+                self._process.start()
             theirs.close()
         try:
             self._calls.send(call)
@@ -208,6 +209,21 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Hide the main module from processes that start in the block.
+
+    Python imports it in each of them. A script without ``if __name__ == "__main__":`` would begin its study again in
+    each worker. Workers need nothing of it: jobs are functions of genrobust.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _block_signals() -> None:
