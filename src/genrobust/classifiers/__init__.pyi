@@ -69,3 +69,9 @@ from .sources.folders import (
     require_clip as require_clip,
 )
 from .sources.zero_shot import open_zero_shot as open_zero_shot
+from .training_images import (
+    TrainingImages as TrainingImages,
+    find_training_images as find_training_images,
+    read_training_images as read_training_images,
+    shorten as shorten,
+)

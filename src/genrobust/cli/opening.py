@@ -118,8 +118,8 @@ def measure(rows: "Sequence[Row]") -> None:
 
 def warn_of_images(study: "Study") -> None:
     """Print what is wrong with the images of the study, such as copies of test images."""
-    for notice in study.context.notices:
-        err_console.print(f"[bold yellow]warning:[/] {escape(str(notice))}")
+    for notice in study.notices():
+        err_console.print(f"[bold yellow]warning:[/] {escape(notice)}")
 
 
 def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -> None:

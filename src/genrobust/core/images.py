@@ -142,6 +142,10 @@ class ImageSet(ABC):
         """Return the file of image `index`, or its bytes where many lie in one file; None where images are no files."""
         return None
 
+    def known_contents(self) -> np.ndarray | None:
+        """Return the SHA-256 of each image file, uint8 [N, 32]. None if files must be read for it."""
+        return None
+
     def column(self, name: str) -> Sequence[Any]:
         """Return for each image the value that its table has under this name, None for none.
 
@@ -198,6 +202,10 @@ class Subset(ImageSet):
 
     def encoded(self, index: int) -> Path | bytes | None:
         return self._images.encoded(int(self._indices[index]))
+
+    def known_contents(self) -> np.ndarray | None:
+        contents = self._images.known_contents()
+        return None if contents is None else contents[self._indices]
 
     def column(self, name: str) -> Sequence[Any]:
         values = self._images.column(name)

@@ -282,6 +282,9 @@ class ShardDataset(ImageSet):
             raise GenrobustError(f"{problem}: {self._artifact.remedy}")
         return data
 
+    def known_contents(self) -> np.ndarray:
+        return np.frombuffer(self._sha256, dtype=np.uint8).reshape(-1, _HASH_BYTES)
+
     def metadata(self, columns: Sequence[str] = tuple(SCHEMA.names)) -> pa.Table:
         """Return one row a request of the done shards, given-up ones too, with `columns` of `SCHEMA`."""
         return pa.concat_tables(

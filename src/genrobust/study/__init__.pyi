@@ -7,10 +7,13 @@ from .image_sets import (
     open_sets as open_sets,
 )
 from .named_models import (
+    Named as Named,
     named_models as named_models,
+    note_unknown as note_unknown,
     open_all as open_all,
     predicted_by as predicted_by,
     predictions_of as predictions_of,
+    warn_of_seen as warn_of_seen,
 )
 from .provenance import describe_others as describe_others
 from .results.outputs import describe_verified as describe_verified, verify_outputs as verify_outputs

@@ -48,6 +48,9 @@ class Census:
             UserError: A file cannot be read.
             GenrobustError: What is kept is damaged.
         """
+        known = images.known_contents()
+        if known is not None:
+            return known
         if images.packaged or not len(images) or images.encoded(0) is None:
             return None
 

@@ -27,7 +27,6 @@ from genrobust.generate import class_texts
 from genrobust.leaks import (
     Copies,
     apart_from_tests,
-    copies_of_tests,
     describe_same_names,
     without_copies,
     without_leaks,
@@ -67,7 +66,7 @@ class Context:
     log: Callable[[str], None] = lambda line: None
 
     def __post_init__(self) -> None:
-        self.times, self._census = StageTimes(), Census(self.out)
+        self.times, self.census = StageTimes(), Census(self.out)
         track = self.out / "track" / self.recipe.name if self.recipe.track else None
         self.tracking = Tracking(track, recipe_yaml(self.recipe))
 
@@ -92,29 +91,19 @@ class Context:
         """What is wrong with the images of the study: copies, and images that cannot be read; a sentence each."""
         return self._data_and_notices[1]
 
-    def copies_in(self, other: Context) -> list[Copies]:
-        """Return the copies of test images of this study in what another learns from.
-
-        Raises:
-            UserError: An image cannot be read.
-        """
-        tests = {name: images for name, images in self.data.tests.items() if name not in self.data.derived}
-        found = [
-            copies_of_tests(
-                f"{images.name} of {other.recipe.name}", images, tests, self._census.contents, self._near_copies
-            )
-            for images in other.data.learned.values()
-        ]
-        return [replace(copies, left_out=False) for copies in found if copies is not None]
+    @property
+    def own_tests(self) -> dict[str, ImageSet]:
+        """The test sets with images of their own, which are not made from other sets."""
+        return {name: images for name, images in self.data.tests.items() if name not in self.data.derived}
 
     @cached_property
     def _data_and_notices(self) -> tuple[StudyData, list[Copies | Broken | str]]:
         """The images, and what is wrong with them: in what is learned from no copy of a test image is left."""
         recipe, data = self.recipe, self._loaded
         notices: list[Copies | Broken | str] = [*data.notices]
-        contents, retrieved = self._census.contents, recipe.data.retrieved
+        contents, retrieved = self.census.contents, recipe.data.retrieved
         if recipe.data.broken == "skip":
-            data, broken = without_broken(data, self._census.broken)
+            data, broken = without_broken(data, self.census.broken)
             notices += broken
         if not self._looks_for_near_copies and recipe.data.near_copies == "auto":
             notices.append(
@@ -122,7 +111,7 @@ class Context:
                 "set data.near_copies to leave-out, or to keep"
             )
         chosen_by, scored = () if recipe.tune is None else recipe.tune.choose_by, recipe.evaluate.tests or ()
-        data, leaks = without_leaks(data, contents, self._near_copies, chosen_by, {*scored})
+        data, leaks = without_leaks(data, contents, self.near_copies, chosen_by, {*scored})
         data, apart = apart_from_tests(data, recipe.data.groups_apart, {*chosen_by, *scored})
         if recipe.data.groups_apart is None and recipe.data.together is None:
             apart = [describe_same_names(images, data.tests) for images in data.learned.values()]
@@ -142,9 +131,9 @@ class Context:
         """The images of the source."""
         return load_data(self.recipe.data)
 
-    def _near_copies(self, images: ImageSet, tests: Mapping[str, ImageSet]) -> np.ndarray | None:
+    def near_copies(self, images: ImageSet, tests: Mapping[str, ImageSet]) -> np.ndarray | None:
         """As `Census.near_copies`; None where the recipe does not ask for them."""
-        return self._census.near_copies(images, tests) if self._looks_for_near_copies else None
+        return self.census.near_copies(images, tests) if self._looks_for_near_copies else None
 
     @property
     def _looks_for_near_copies(self) -> bool:

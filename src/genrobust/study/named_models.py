@@ -1,7 +1,8 @@
-"""The classifiers that --models names: a recipe's arms, checkpoints, and any other."""
+"""The classifiers that --models names: arms of recipes, checkpoints, and any others."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,120 +16,243 @@ from genrobust.classifiers import (
     open_classifier,
     predict_sets,
 )
-from genrobust.core import Predictions, UserError, digest
+from genrobust.core import ImageSet, Predictions, UserError, digest, local_folder
+from genrobust.data import ShardDataset
+from genrobust.study.census import Census
+from genrobust.study.context import NEAR_COPIES_UP_TO
+from genrobust.study.seen import ContentsOf, NearCopiesOf, Seen, seen_before, seen_by_run, seen_by_spec
+from genrobust.study.sources.checkpoints import PlannedCheckpoint
 from genrobust.study.stages.stage import Stage
 from genrobust.study.studies import Studies
 from genrobust.study.study import Study
 from genrobust.study.training_runs import recipe_and_name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Named:
-    """A model by its name; those of the same name are checkpoints of one.
+    """A checkpoint and the name of its model. Checkpoints with one name belong to one model.
 
-    `makes` trains that of an arm, before it is opened. `recipe` is that of the arm, "" for other models.
+    Attributes:
+        name: The name of the model.
+        checkpoint: What tells the checkpoint from others of the model, such as its seed.
+        spec: The model as the user named it.
+        open: Opens the checkpoint.
+        find_seen: Finds the images that it trained on.
+        makes: The stage that trains it. None if it is no arm of a recipe.
+        recipe: The recipe of the arm. "" if it is no arm.
+        planned: The checkpoint of the arm. None if it is no arm.
     """
 
     name: str
+    checkpoint: str
+    spec: str
     open: Callable[[], OpenClassifier]
+    find_seen: Callable[[], Seen]
     makes: Stage | None = None
     recipe: str = ""
+    planned: PlannedCheckpoint | None = None
 
 
 def named_models(specs: Sequence[str], studies: Studies, labels: Path | None = None) -> list[Named]:
-    """Return the models that `specs` name, in their order; a recipe's are not trained yet.
+    """Return the checkpoints that `specs` name, in their order. Arms are not trained yet.
 
     Args:
-        specs: Each ``MODEL`` or ``NAME=MODEL``. A model is a recipe (each arm a model of so many seeds, the reference
-            first), ``RECIPE:ARM``, or what `open_classifier` opens, such as a checkpoint's folder or a name of timm's.
-        labels: The file of class names, as `open_classifier` takes it, of all but the arms of recipes.
+        specs: Each ``MODEL`` or ``NAME=MODEL``. A model is a recipe (each arm is a model with a checkpoint for each
+            seed, the reference first), ``RECIPE:ARM``, or a spec for `open_classifier`, such as the folder of a
+            checkpoint or the name of a timm model.
+        labels: The file of class names for `open_classifier`. Arms of recipes do not use it.
 
     Raises:
-        UserError: Anything else.
+        UserError: A spec names no model.
     """
     models = [model for spec in specs for model in _models_of(spec, studies, labels)]
-    recipes = {model.name: {other.recipe for other in models if other.name == model.name} for model in models}
-    return [
-        replace(m, name=f"{m.recipe}: {m.name}") if m.recipe and recipes[m.name] != {m.recipe} else m for m in models
-    ]
+    recipes: dict[str, set[str]] = defaultdict(set)
+    for model in models:
+        recipes[model.name].add(model.recipe)
+    return [_tell_apart(model) if len(recipes[model.name]) > 1 else model for model in models]
 
 
 def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
     """Open the checkpoints of each model, by its name.
 
     Raises:
-        UserError: A checkpoint comes twice under a name. Of an arm, seeds may have the same weights: a linear probe
-            depends on none.
+        UserError: A model has a checkpoint twice. Seeds of an arm may have equal weights: a linear probe uses no seed.
     """
     classifiers: dict[str, list[OpenClassifier]] = {}
     for model in models:
         opened = model.open()
-        of_name = classifiers.setdefault(model.name, [])
+        same_name = classifiers.setdefault(model.name, [])
         identity = attrgetter("name") if model.recipe else attrgetter("weights_hash", "preparation")
-        twice = next((other for other in of_name if identity(other) == identity(opened)), None)
-        if twice is not None:
-            raise UserError(f"--models: {twice.name} and {opened.name} are the same checkpoint of {model.name!r}")
-        of_name.append(opened)
+        for other in same_name:
+            if identity(other) == identity(opened):
+                raise UserError(f"--models: {other.name} and {opened.name} are the same checkpoint of {model.name!r}")
+        same_name.append(opened)
     return classifiers
 
 
 def predictions_of(
     study: Study, models: Sequence[str], studies: Studies, labels: Path | None = None
 ) -> Iterator[tuple[str, Mapping[str, Predictions]]]:
-    """Yield the name of each model and the predictions of each of its checkpoints on every test set of `study`.
+    """Yield a name for each checkpoint of `models` and its predictions on every test set of `study`.
 
-    `models`, `studies` and `labels` are as `named_models` takes them. Logits are those of the study's classes alone,
-    matched by id.
+    The name is that of the model. If the model has several checkpoints, it also tells which one. Logits are of the
+    study's classes only, matched by id. `models`, `studies` and `labels` are as for `named_models`.
 
     Raises:
-        UserError: A name is no model, a model may not be trained, or it does not know one of the classes; raised before
-            any is loaded.
+        UserError: A name is no model, a model may not be trained, or it does not know one of the classes. Raised before
+            any weights are loaded.
     """
     named = named_models(models, studies, labels)
     studies.make([model.makes for model in named])
-    opened = [(name, m) for name, same in open_all(named).items() for m in same]
-    for _, model in opened:
-        model.columns(study.data.labels)
-    for name, prepared in dict.fromkeys((name, model.preparation) for name, model in opened):
-        studies.say(f"{name}: {prepared}")
-    if len({model.preparation for _, model in opened}) > 1:
-        studies.say("these models prepare images otherwise: their accuracies compare only in part")
-    others = {m.recipe: m.makes.context for m in named if m.makes and m.makes.context.recipe.data != study.recipe.data}
-    for copies in (copies for other in others.values() for copies in study.context.copies_in(other)):
+    classifiers = open_all(named)
+    opened = [classifier for of_name in classifiers.values() for classifier in of_name]
+    for classifier in opened:
+        classifier.columns(study.data.labels)
+    _say_preparations(classifiers, studies)
+    context = study.context
+    seen = {model: _seen_outside(model, study) for model in named}
+    for copies in _describe_copies(seen, context.own_tests, context.census.contents, context.near_copies):
         studies.say(f"warning: {copies}")
-    settings = study.recipe.evaluate.batch_size, study.recipe.device
-    of_models = {predicted_by(model): model for _, model in opened}
-    made = predict_sets(study.out / "predictions", of_models, study.context.test_sets, study.data.labels, *settings)
-    yield from ((name, made[predicted_by(model)]) for name, model in opened)
+    for note in note_unknown(named):
+        studies.say(note)
+    predictors = {predicted_by(classifier): classifier for classifier in opened}
+    evaluate = study.recipe.evaluate
+    predictions = predict_sets(
+        study.out / "predictions",
+        predictors,
+        context.test_sets,
+        study.data.labels,
+        evaluate.batch_size,
+        study.recipe.device,
+    )
+    names = _checkpoint_names(named)
+    for name, classifier in zip(names, opened, strict=True):
+        yield name, predictions[predicted_by(classifier)]
+
+
+def warn_of_seen(models: Sequence[Named], tests: Mapping[str, ImageSet], studies: Studies) -> list[str]:
+    """Describe the copies of images in `tests` that trained `models` saw in training.
+
+    Near copies are searched among real images. For generated ones `genrobust audit` does it.
+
+    Raises:
+        UserError: An image cannot be read.
+    """
+    census = Census(local_folder(studies.out))
+    seen = {model: model.find_seen() for model in models}
+    learned = {images.fingerprint: len(images) for each in seen.values() for images in each.real.values()}
+    lines: list[str] = []
+    for name, images in tests.items():
+        total = sum(learned.values()) + len(images)
+        is_searched = learned and not isinstance(images, ShardDataset)
+        if is_searched and total > NEAR_COPIES_UP_TO:
+            lines.append(f"near copies of training images are not looked for among {total:,} images")
+            is_searched = False
+        near_copies_of = census.near_copies if is_searched else None
+        lines += _describe_copies(seen, {name: images}, census.contents, near_copies_of)
+    return lines
+
+
+def note_unknown(models: Sequence[Named]) -> list[str]:
+    """Name the models whose training images are not recorded, in one sentence. Empty if all are known."""
+    unknown: dict[str, None] = {}
+    for model in models:
+        names = model.find_seen().describe_unknown()
+        if names:
+            unknown[model.name if names == model.spec else f"{model.name} ({names})"] = None
+    if not unknown:
+        return []
+    return [f"Training images are not recorded, and may be among the test images: {', '.join(unknown)}."]
 
 
 def predicted_by(model: OpenClassifier) -> PredictedBy:
-    """Return what the predictions of a model are named after, whatever a command calls it."""
+    """Return the identity of a model's predictions. It does not depend on the name that a command gives the model."""
     return PredictedBy(Path(model.name).resolve().name, digest([model.weights_hash, model.preparation]))
 
 
+def _tell_apart(model: Named) -> Named:
+    """Put the recipe before the name of an arm."""
+    return replace(model, name=f"{model.recipe}: {model.name}") if model.recipe else model
+
+
+def _describe_copies(
+    seen: Mapping[Named, Seen],
+    tests: Mapping[str, ImageSet],
+    contents_of: ContentsOf,
+    near_copies_of: NearCopiesOf | None,
+) -> list[str]:
+    """Describe the copies of images in `tests` among the images that each model has seen."""
+    lines = [
+        f"{model.name}: {copies}"
+        for model, of_model in seen.items()
+        for copies in of_model.copies_of(tests, contents_of, near_copies_of)
+    ]
+    return list(dict.fromkeys(lines))
+
+
+def _seen_outside(model: Named, study: Study) -> Seen:
+    """Return what a model trained on, without the images of `study`, which hold no copies of its test images."""
+    planned = model.planned
+    if planned is not None and planned.context.recipe.data == study.recipe.data:
+        return seen_before(planned)
+    return model.find_seen()
+
+
+def _say_preparations(classifiers: Mapping[str, Sequence[OpenClassifier]], studies: Studies) -> None:
+    """Log how each model prepares images, and whether the models differ in it."""
+    prepared = {(name, classifier.preparation): None for name, same in classifiers.items() for classifier in same}
+    for name, preparation in prepared:
+        studies.say(f"{name}: {preparation}")
+    if len({preparation for _, preparation in prepared}) > 1:
+        studies.say("these models prepare images otherwise: their accuracies compare only in part")
+
+
+def _checkpoint_names(named: Sequence[Named]) -> list[str]:
+    """Return a name for each checkpoint, in the order of `open_all`."""
+    counts = Counter(model.name for model in named)
+    grouped = [model for name in counts for model in named if model.name == name]
+    return [f"{model.name}, {model.checkpoint}" if counts[model.name] > 1 else model.name for model in grouped]
+
+
 def _name_and_rest(spec: str) -> tuple[str, str]:
-    """``NAME=MODEL`` as both; "" and the model for a model alone: also for a URL or an arm with ``=`` in it."""
+    """Split ``NAME=MODEL``. The name is "" for a model alone, such as a URL or an arm with ``=`` in its name."""
     name, equals, rest = spec.partition("=")
-    is_one = "://" in name or recipe_and_name(name)[1] or Path(spec).exists()
-    return (name, rest) if equals and not is_one else ("", spec)
+    is_model = "://" in name or recipe_and_name(name)[1] or Path(spec).exists()
+    return (name, rest) if equals and not is_model else ("", spec)
 
 
 def _models_of(spec: str, studies: Studies, labels: Path | None) -> Iterator[Named]:
     name, model = _name_and_rest(spec)
     recipe, arm_name = recipe_and_name(model)
+    if recipe and name:
+        raise UserError(f"--models {spec}: a recipe's models are called as its arms are: leave out {name}=")
     if recipe:
-        if name:
-            raise UserError(f"--models {spec}: a recipe's models are called as its arms are: leave out {name}=")
-        study, recipe_name = studies.open(recipe), str(Path(recipe).with_suffix(""))
-        arms = [study.recipe.arm(arm_name)] if arm_name else study.recipe.arms
-        arms = sorted(arms, key=lambda arm: arm.name != study.recipe.reference)
-        runs = [run for arm in arms for run in study.runs(arm.name)]
-        makes = study.graph.train(runs)
-        for run in runs:
-            opens = partial(open_checkpoint, study.graph.checkpoints.of(run).folder, study.recipe.evaluate)
-            yield Named(run.of, opens, makes, recipe_name)
-    else:
-        name = name or (Path(model).resolve().name if Path(model).exists() else model)
-        opened = open_classifier(model, labels)  # now: mistakes before trainings
-        yield Named(name, lambda: opened)
+        yield from _arms_of(recipe, arm_name, studies)
+        return
+    path = Path(model)
+    file_name = path.resolve().name if path.exists() else model
+    opened = open_classifier(model, labels)  # now, so that mistakes are found before trainings
+    yield Named(name or file_name, file_name, model, lambda: opened, partial(seen_by_spec, model))
+
+
+def _arms_of(recipe: str, arm_name: str, studies: Studies) -> Iterator[Named]:
+    """Yield the runs of one arm, or of all arms of a recipe with the reference first."""
+    study = studies.open(recipe)
+    recipe_name = str(Path(recipe).with_suffix(""))
+    arms = [study.recipe.arm(arm_name)] if arm_name else study.recipe.arms
+    arms = sorted(arms, key=lambda arm: arm.name != study.recipe.reference)
+    runs = [run for arm in arms for run in study.runs(arm.name)]
+    makes = study.graph.train(runs)
+    for run in runs:
+        planned = study.graph.checkpoints.of(run)
+        opens = partial(open_checkpoint, planned.folder, study.recipe.evaluate)
+        yield Named(
+            run.of,
+            f"seed {run.seed}",
+            f"{recipe}:{run.of}",
+            opens,
+            partial(seen_by_run, planned),
+            makes=makes,
+            recipe=recipe_name,
+            planned=planned,
+        )

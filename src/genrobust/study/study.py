@@ -29,6 +29,7 @@ from genrobust.study.graph import Graph
 from genrobust.study.provenance import Makers, describe_others, makers_of
 from genrobust.study.results.record import record_of
 from genrobust.study.results.scoring import StudyScores, check_baselines, score_study
+from genrobust.study.seen import describe_starts_seen
 from genrobust.study.sources.dataset import GeneratedDataset
 from genrobust.study.stages.stage import Row, rows
 from genrobust.study.training_runs import TrainingRun, run_of
@@ -87,6 +88,14 @@ class Study:
             UserError: The recipe names test sets that the data lacks.
         """
         return self.context.data
+
+    def notices(self) -> list[str]:
+        """Return what is wrong with the images: copies, images that cannot be read, and test images seen before.
+
+        Raises:
+            UserError: An image cannot be read.
+        """
+        return [*map(str, self.context.notices), *describe_starts_seen(self.graph.checkpoints)]
 
     @property
     def tests(self) -> list[str]:

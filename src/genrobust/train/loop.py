@@ -21,6 +21,7 @@ from genrobust.classifiers import (
     Classifier,
     Initial,
     LossScaler,
+    TrainingImages,
     TrainingState,
     autocast,
     checkpoint_manifest,
@@ -78,6 +79,7 @@ def train(
     team: Team = ALONE,
     initial: Initial | None = None,
     inputs: Mapping[str, Any] | None = None,
+    images: TrainingImages | None = None,
 ) -> Path:
     """Train a classifier, save it as a checkpoint in the folder `out`, and return `out`.
 
@@ -94,6 +96,7 @@ def train(
             with its own augmentations and batch-norm statistics. Only the main one validates, saves and calls `watch`.
         initial: The network that `config.init` names; `config` has its architecture.
         inputs: The inputs whose hash is in the name of `out`, if there is one.
+        images: The record of the training images, which is saved with the weights.
 
     Raises:
         UserError: `val` is empty although ``keep: best`` needs it, or `out` holds another training.
@@ -108,7 +111,7 @@ def train(
     job = _job_inputs(mixture, val, labels, config, seed, threads, initial)
     manifest, broadcast = checkpoint_manifest(inputs or {}), partial(team.broadcast, device=torch_device)
     with repeatable(), claim_training(out, manifest, team.is_main, broadcast) as finished:
-        settings = (mixture, val, labels, config, seed, out, torch_device, watch, team, job, initial)
+        settings = (mixture, val, labels, config, seed, out, torch_device, watch, team, job, initial, images)
         if not finished and config.probes == "only":
             _Training(*settings).probe()
         elif not finished:
@@ -178,6 +181,7 @@ class _Training:
     team: Team
     job: Mapping[str, Any]
     initial: Initial | None = None
+    images: TrainingImages | None = None
 
     def probe(self) -> None:
         """Save a linear probe of a pretrained network; a killed one goes on from its features, and is solved anew."""
@@ -235,7 +239,7 @@ class _Training:
             mixture.interpolation,
             self.labels.descriptions,
         )
-        save_checkpoint(self.out, model, info, initial)
+        save_checkpoint(self.out, model, info, initial, images=self.images)
 
 
 @dataclass

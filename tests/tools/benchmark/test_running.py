@@ -27,10 +27,10 @@ from genrobust.core import Sample, UserError, file_name
 from genrobust.data import begin_dataset, write_shard
 from genrobust.data.imagenet_classes import wnids
 from genrobust.recipe import parse_recipe
-from genrobust.study import Studies, Study, open_all
-from genrobust.study.named_models import Named
+from genrobust.study import Named, Studies, Study, open_all
+from genrobust.study.seen import Seen
 from genrobust.tools.benchmark.page import benchmark_verdict
-from genrobust.tools.benchmark.running import _open_real, run_benchmark
+from genrobust.tools.benchmark.running import BenchmarkJob, _open_real, run_benchmark
 
 CLASSES = {name: name for name in ("bell", "camera", "tree")}
 
@@ -58,8 +58,8 @@ def save(tmp_path):
 
 
 def run(folders, *models, on="made", real="real", **more):
-    places = (str(folders / on), Studies(folders / "runs"), str(folders / real), folders / "out")
-    _, files = run_benchmark([str(m) for m in models], *places, **more)
+    job = BenchmarkJob([str(m) for m in models], str(folders / on), str(folders / real), folders / "out", **more)
+    _, files = run_benchmark(job, Studies(folders / "runs"))
     return json.loads(files["benchmark.json"].read_text(encoding="utf-8"))
 
 
@@ -113,7 +113,8 @@ def test_checkpoints_of_one_name_are_one_model(folders, save):
 def test_seeds_of_an_arm_may_have_the_same_weights(folders, save):
     """A linear probe depends on no seed."""
     shutil.copytree(save("s0", tuple(CLASSES)), folders / "s1")
-    s0, s1 = (Named("probe", partial(open_checkpoint, folders / name), recipe="study") for name in ("s0", "s1"))
+    opens = {name: partial(open_checkpoint, folders / name) for name in ("s0", "s1")}
+    s0, s1 = (Named("probe", name, name, open, Seen, recipe="study") for name, open in opens.items())
     assert len(open_all([s0, s1])["probe"]) == 2
     with pytest.raises(UserError, match="same checkpoint of 'probe'"):
         open_all([s0, s1, s0])
@@ -209,7 +210,7 @@ def test_a_recipes_arms_on_a_validation_part_of_its_own(tmp_path):
     """What is missing is made: the images, then the classifiers; the reference comes first."""
     (tmp_path / "small.yaml").write_text(RECIPE)
     recipe = str(tmp_path / "small.yaml")
-    made, _ = run_benchmark([recipe], f"{recipe}:generated-val", Studies(tmp_path / "runs"))
+    made, _ = run_benchmark(BenchmarkJob([recipe], f"{recipe}:generated-val"), Studies(tmp_path / "runs"))
     assert list(made.result.models.items()) == [("real", 2), ("retrieved", 2)]
     assert (made.name, made.real_name) == ("small:generated-val", "small:test")
     assert {scores.real.groups for scores in made.result.overall} == {len(set(made.real.groups))}
@@ -225,7 +226,8 @@ def test_a_recipes_arms_on_a_validation_part_of_its_own(tmp_path):
 
 def _compares_within_styles(recipe, runs):
     """The same dataset, of seven styles, beside the images to choose by, of six of them, in all that is written."""
-    made, files = run_benchmark([recipe], f"{recipe}:generated-val", Studies(runs), f"{recipe}:wild-val")
+    job = BenchmarkJob([recipe], f"{recipe}:generated-val", f"{recipe}:wild-val")
+    made, files = run_benchmark(job, Studies(runs))
     assert made.real_name == "small:wild-val"
     assert files["benchmark.html"].parent.name == file_name("small:generated-val, small:wild-val")
     shared = ["duotone", "emoji", "illustration", "outline", "pixel", "solid"]
@@ -253,8 +255,9 @@ def test_copies_of_a_picture_are_a_group(folders, save, write_folder):
     data = {"source": "folders", "train": train, "test": test, "shifts": shifts}
     arms = [{"name": "real", "mixture": "real"}]
     (folders / "own.yaml").write_text(yaml.safe_dump({"name": "own", "generator": None, "data": data, "arms": arms}))
-    places = (str(folders / "made"), Studies(folders / "runs"), f"{folders / 'own.yaml'}:c-digital", folders / "out")
-    made, _ = run_benchmark([str(save("model", tuple(CLASSES)))], *places)
+    model = str(save("model", tuple(CLASSES)))
+    job = BenchmarkJob([model], str(folders / "made"), f"{folders / 'own.yaml'}:c-digital", folders / "out")
+    made, _ = run_benchmark(job, Studies(folders / "runs"))
     (scores,) = made.result.overall
     assert (scores.real.n, scores.real.groups) == (48, 12)
 

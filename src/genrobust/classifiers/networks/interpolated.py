@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from genrobust.classifiers.networks.checkpoints import INITIAL
 from genrobust.classifiers.networks.logits import val_top1
 from genrobust.classifiers.networks.models import load_checkpoint, save_checkpoint
+from genrobust.classifiers.training_images import read_training_images
 from genrobust.core import (
     MANIFEST,
     Artifact,
@@ -57,4 +58,5 @@ def interpolate_checkpoint(
     with lock(out):
         remove_leftovers(out, below=True)
         Artifact(out).discard(MANIFEST)  # of weights that were mixed from others
-        save_checkpoint(out, model, replace(info, training=training), inputs=inputs)
+        images = read_training_images(tuned)
+        save_checkpoint(out, model, replace(info, training=training), inputs=inputs, images=images)

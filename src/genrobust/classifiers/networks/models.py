@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from genrobust.classifiers.networks.checkpoints import (
     read_checkpoint_info,
 )
 from genrobust.classifiers.networks.heads import COSINE, add_cosine_head
+from genrobust.classifiers.training_images import TRAINING_IMAGES, TrainingImages
 from genrobust.core import Artifact, GenrobustError, UserError, make_folder, one_line, reading, replacing
 
 # timm would unpickle a file, go to the network, or lose the classes
@@ -121,19 +123,26 @@ def save_checkpoint(
     info: CheckpointInfo,
     initial: Mapping[str, Tensor] | None = None,
     inputs: Mapping[str, Any] | None = None,
+    images: TrainingImages | None = None,
 ) -> None:
     """Write the weights, then the manifest that finishes the checkpoint.
 
     Args:
         initial: The weights that fine-tuning started from, where they are to be kept.
         inputs: What the folder is named after, if it is not a training that was begun there.
+        images: The record of the training images, if there is one.
     """
     make_folder(folder)
     files, artifact = {WEIGHTS: model.state_dict(), **({INITIAL: initial} if initial else {})}, Artifact(folder)
     for name, tensors in files.items():
         save_tensors(folder / name, tensors)
+    names = list(files)
+    if images is not None:
+        images.write(folder)
+        names.append(TRAINING_IMAGES)
+        info = replace(info, training={**info.training, "study": images.study})
     begun = artifact.manifest().inputs if artifact.is_begun else {}
-    artifact.publish(checkpoint_manifest(begun if inputs is None else inputs, info), files)
+    artifact.publish(checkpoint_manifest(begun if inputs is None else inputs, info), names)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:

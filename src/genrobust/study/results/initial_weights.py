@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from genrobust.classifiers import is_checkpoint, read_checkpoint_info
+from genrobust.classifiers import is_checkpoint, read_checkpoint_info, read_training_images
 from genrobust.core import EMBEDDED
 from genrobust.study.graph import Graph
 from genrobust.study.sources.checkpoints import PlannedCheckpoint
@@ -44,7 +44,7 @@ def _one_seed(planned: PlannedCheckpoint) -> str:
 
 
 def _seen_by(planned: PlannedCheckpoint) -> str:
-    """What the network that a training starts from was trained on, in words."""
+    """Describe in words what the network was trained on that a training starts from."""
     init, origin = planned.run.train.init, planned.origin
     if origin is not None:
         run = origin.run
@@ -53,12 +53,22 @@ def _seen_by(planned: PlannedCheckpoint) -> str:
     if init == f"clip:{EMBEDDED}":
         return "wild, icons in all styles of the shifted test sets by other designers"
     if is_checkpoint(Path(init)):
-        return _seen_by_checkpoint(read_checkpoint_info(Path(init)).training)
+        images = _seen_by_checkpoint(read_checkpoint_info(Path(init)).training)
+        recorded = read_training_images(Path(init)) is not None
+        return images if recorded else f"{images}; these images are not recorded, and may be among the test images"
     return f"the data that its name tells ({init})"
 
 
 def _seen_by_checkpoint(training: Mapping[str, Any]) -> str:
+    """Describe in words what a checkpoint was trained on, by its manifest."""
     config = training.get("config")
     init = config.get("init") if isinstance(config, Mapping) else None
-    images = " and ".join(training.get("counts") or ["images that it does not name"])
+    sources = training.get("counts")
+    study = training.get("study")
+    if not sources:
+        images = "images that it does not name"
+    elif study:
+        images = f"images of the study {study}: {' and '.join(sources)}"
+    else:
+        images = f"{' and '.join(sources)} of a study that it does not name"
     return f"{images}, from {init}" if init else images

@@ -36,6 +36,7 @@ from genrobust.study.graph import Graph
 from genrobust.study.provenance import Makers
 from genrobust.study.results.initial_weights import describe_starts
 from genrobust.study.results.scoring import StudyScores
+from genrobust.study.seen import describe_starts_seen
 from genrobust.study.stages.stage import Stage, rows
 from genrobust.study.stages.train import Train
 from genrobust.study.training_runs import TrainingRun
@@ -137,7 +138,8 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
 
 def _warnings(graph: Graph) -> Iterator[str]:
     """Yield what makes the answer doubtful, whatever its numbers, such as a class that a filter emptied."""
-    yield from (f"Warning: {notice}." for notice in (*graph.context.notices, *graph.images.doubts()))
+    notices = [*graph.context.notices, *describe_starts_seen(graph.checkpoints), *graph.images.doubts()]
+    yield from (f"Warning: {notice}." for notice in notices)
     for name in graph.recipe.generated_sets():
         if isinstance(images := graph.images.unfiltered(name).images, ShardDataset) and (
             copies := images.describe_copies()

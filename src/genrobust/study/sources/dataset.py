@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import REAL, RETRIEVED_ALL, ImageSet, UserError, artifact_folder, digest, plugins_of
+from genrobust.core import (
+    REAL,
+    RETRIEVED_ALL,
+    RETRIEVED_WITHHELD,
+    ImageSet,
+    UserError,
+    artifact_folder,
+    digest,
+    plugins_of,
+)
 from genrobust.data import ShardDataset, missing_shards
 from genrobust.generate import Plan, class_texts, engine_of, identity, open_generated, plan_of
 from genrobust.recipe import GENERATED, DatasetConfig, GenerateConfig, GeneratorConfig
@@ -135,7 +144,9 @@ class GeneratedDataset(ImageSource):
         """The sources of real images that it begins from, or that its generator learned, all of each."""
         learned = "train" if self.trained is None else getattr(self.trained.config, "images", "train")
         own = {REAL} if self.generator.reads_images or self.trained is not None else set()
-        return own if learned == "train" else {REAL, RETRIEVED_ALL}
+        if learned == "train":
+            return own
+        return {REAL, RETRIEVED_ALL, *([RETRIEVED_WITHHELD] if learned == "pool+withheld" else [])}
 
     @cached_property
     def is_on_server(self) -> bool:

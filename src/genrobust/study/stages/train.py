@@ -13,6 +13,7 @@ from genrobust.core import FLOAT32, Artifact, UserError, count_taken
 from genrobust.recipe import MixturePart
 from genrobust.study.estimates import TRAIN, Cost
 from genrobust.study.executors.jobs import DoJobs, Job
+from genrobust.study.seen import seen_by_run
 from genrobust.study.sources.checkpoints import Checkpoints, PlannedCheckpoint
 from genrobust.study.stages.stage import Stage
 from genrobust.study.training_runs import TrainingRun
@@ -111,6 +112,7 @@ class Train(Stage):
                 team=team,
                 initial=planned.initial,
                 inputs=planned.inputs,
+                images=seen_by_run(planned).record(context.recipe.name, context.census.contents),
             )
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Benchmarks classifiers that exist on generated images, beside real images of the same classes."""
+"""Benchmarks existing classifiers on generated images and on real images of the same classes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,11 +55,14 @@ def benchmark(
     Example: genrobust benchmark --models pictograms:real --on pictograms:generated
     """
     from genrobust.tools.benchmark.page import benchmark_verdict
-    from genrobust.tools.benchmark.running import run_benchmark
+    from genrobust.tools.benchmark.running import BenchmarkJob, run_benchmark
 
     studies.require_recipe(on, real, *models)
-    made, files = run_benchmark(models, on, studies, real, out, device or "auto", labels)
+    job = BenchmarkJob(models, on, real, out, device or "auto", labels)
+    made, files = run_benchmark(job, studies)
     out_console.print(*_tables(made))
+    for warning in made.warnings:
+        err_console.print(f"[bold yellow]warning:[/] {escape(warning)}")
     tell(*benchmark_verdict(made))
     for note in made.notes:
         err_console.print(f"note: {escape(note)}")
@@ -67,10 +70,13 @@ def benchmark(
 
 
 def _tables(made: "Benchmarked") -> "Iterator[Table]":
+    """Yield a table of accuracies for each way to take the mean."""
     from genrobust.report import number, span
     from genrobust.tools.benchmark.page import leading_parts
 
-    heads = ["generated", "real", "drop, points"] + ["minus the first's"] * (len(made.result.models) > 1)
+    heads = ["generated", "real", "drop, points"]
+    if len(made.result.models) > 1:
+        heads.append("minus the first's")
     for words, scores in leading_parts(made.result):
         title = f"Top-1, percent, {words}: generated {made.name}, real {made.real_name}"
         table = Table(title=Text(title), title_justify="left")
@@ -78,7 +84,8 @@ def _tables(made: "Benchmarked") -> "Iterator[Table]":
         for head in heads:
             table.add_column(head, justify="right")
         for model, of in zip(made.result.models, scores, strict=True):
-            metrics = [f"{number(score.value)}\n{span(score)}" for score in (of.generated, of.real)]
-            metrics += [f"{number(score.value, True)}\n{span(score, True)}" for score in (of.drop, of.beyond) if score]
-            table.add_row(Text(model), *map(Text, metrics))
+            cells = [f"{number(score.value)}\n{span(score)}" for score in (of.generated, of.real)]
+            differences = [score for score in (of.drop, of.beyond) if score is not None]
+            cells += [f"{number(score.value, True)}\n{span(score, True)}" for score in differences]
+            table.add_row(Text(model), *map(Text, cells))
         yield table

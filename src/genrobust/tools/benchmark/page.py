@@ -1,4 +1,4 @@
-"""A benchmark on disk: one HTML page that needs no network, with the hardest images, and JSON beside it."""
+"""The files of a benchmark: an HTML page that needs no network, with the hardest images, and the numbers as JSON."""
 
 from __future__ import annotations
 
@@ -34,9 +34,15 @@ NBSP, TIMES = "\u00a0", "\u00d7"
 
 @dataclass(frozen=True, slots=True)
 class Benchmarked:
-    """A benchmark with what it was made on: both sets, over the classes `labels`, by the names they are known under.
+    """A benchmark and what it was made on.
 
-    `notes` are what must be known to read the metrics right.
+    Attributes:
+        name: The name of the generated set.
+        real_name: The name of the real set.
+        generated: The generated images of the classes `labels`.
+        real: The real images of these classes.
+        notes: What must be known to read the metrics right.
+        warnings: Test images that models trained on, which make accuracies too high.
     """
 
     name: str
@@ -46,23 +52,28 @@ class Benchmarked:
     labels: LabelSpace
     result: Benchmark
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def write_benchmark_page(made: Benchmarked, folder: Path) -> dict[str, Path]:
-    """Write benchmark.html and benchmark.json into `folder`; returns their paths by name.
+    """Write benchmark.html and benchmark.json into `folder`. They replace the files of an earlier benchmark.
 
-    They replace those of an earlier benchmark.
+    Returns:
+        Their paths by name.
 
     Raises:
         UserError: The folder cannot be written, or holds files of these names that were changed.
     """
-    return write_files({"benchmark.html": _html(made), "benchmark.json": page_json(_facts(made))}, folder)
+    texts = {"benchmark.html": _html(made), "benchmark.json": page_json(_facts(made))}
+    return write_files(texts, folder)
 
 
 def _html(made: Benchmarked) -> str:
     result = made.result
-    both = zip(*(contact_sheet(images, made.labels, PER_CLASS) for images in (made.generated, made.real)), strict=True)
-    sheets = [(name, [("generated", generated), (made.real_name, real)]) for (name, generated), (_, real) in both]
+    sheets = _sheets(made)
+    classes = list(zip(made.labels.names, result.sizes, result.by_class, strict=True))
+    classes.sort(key=lambda row: (sum(generated for generated, _ in row[2]), row[0]))
+    styles = sorted(result.by_style.items(), key=lambda row: -sum(scores.drop.value for scores in row[1]))
     return render(
         "tools/benchmark/benchmark.html.j2",
         made=made,
@@ -71,28 +82,37 @@ def _html(made: Benchmarked) -> str:
         parts=leading_parts(result),
         dots=_dots(result),
         looks=LOOKS,
-        styles=sorted(result.by_style.items(), key=lambda row: -sum(of.drop.value for of in row[1])),
-        classes=sorted(
-            zip(made.labels.names, result.sizes, result.by_class, strict=True),
-            key=lambda row: (sum(generated for generated, _ in row[2]), row[0]),
-        ),
+        styles=styles,
+        classes=classes,
         hardest=[_hard_image(made, hard) for hard in result.hardest],
         sheets=(sheets[:OPEN_CLASSES], sheets[OPEN_CLASSES:]),
     )
 
 
+def _sheets(made: Benchmarked) -> list[tuple[str, list[tuple[str, list[Thumbnail]]]]]:
+    """Return for each class its name, and some images of both sets with the names of the sets."""
+    generated = contact_sheet(made.generated, made.labels, PER_CLASS)
+    real = contact_sheet(made.real, made.labels, PER_CLASS)
+    return [
+        (name, [("generated", thumbnails), (made.real_name, real_thumbnails)])
+        for (name, thumbnails), (_, real_thumbnails) in zip(generated, real, strict=True)
+    ]
+
+
 def leading_parts(result: Benchmark) -> list[tuple[str, OfModels]]:
-    """Return the scores over several styles, with their images in words: what counts most comes first."""
+    """Return the scores over several styles, the most important first, with their images in words."""
     overall = ("over all images", result.overall)
     if not result.within:
         return [overall]
     styles = list(result.by_style)
-    within = f"the {len(styles)} styles of both sets, each with the same weight"
-    return [(f"within {within if len(styles) > 1 else f'the style {styles[0]}'}", result.within), overall]
+    words = f"within the style {styles[0]}"
+    if len(styles) > 1:
+        words = f"within the {len(styles)} styles of both sets, each with the same weight"
+    return [(words, result.within), overall]
 
 
 def benchmark_verdict(made: Benchmarked) -> list[str]:
-    """Say how the first model does, and where none does better than by guessing, in a sentence each."""
+    """Say in sentences how the first model does, and on which set no model is better than guessing."""
     words, (first, *_) = leading_parts(made.result)[0]
     change = "" if is_sure(first.drop) else ", which may be chance"
     sentences = [
@@ -101,7 +121,8 @@ def benchmark_verdict(made: Benchmarked) -> list[str]:
         f"ones, a drop of {number(first.drop.value, True)} points (95 % interval {span(first.drop, True)}{change})."
     ]
     overall = made.result.overall
-    for name, scores in ((made.real_name, [s.real for s in overall]), (made.name, [s.generated for s in overall])):
+    by_set = {made.real_name: [of.real for of in overall], made.name: [of.generated for of in overall]}
+    for name, scores in by_set.items():
         if all(map(is_below_guessing, scores)):
             chance = number(100 / scores[0].classes)
             sentences.append(f"On {name}, no model reaches guessing ({chance} %): perhaps {MISLABELED}.")
@@ -110,34 +131,42 @@ def benchmark_verdict(made: Benchmarked) -> list[str]:
 
 def _dots(result: Benchmark) -> dict[str, Any]:
     """Place both accuracies of each model with their intervals on one axis."""
-    leading = leading_parts(result)[0][1]
+    _, leading = leading_parts(result)[0]
     scores = {name: (of.generated, of.real) for name, of in zip(result.models, leading, strict=True)}
     place, ticks = axis([(score.lo, score.hi) for both in scores.values() for score in both])
 
     def lane(name: str, metric: str, score: Score) -> Lane:
         label = f"{name}, {metric}: {number(score.value)} % ({span(score)})"
-        return Lane(metric, place(score.value), (place(score.lo), place(score.hi)), label)
+        interval = (place(score.lo), place(score.hi))
+        return Lane(metric, place(score.value), interval, label)
 
-    rows = {name: [lane(name, *of) for of in zip(LOOKS, both, strict=True)] for name, both in scores.items()}
+    rows = {name: [lane(name, "generated", made), lane(name, "real", real)] for name, (made, real) in scores.items()}
     return {"rows": rows, "ticks": ticks}
 
 
 def _hard_image(made: Benchmarked, hard: HardImage) -> Thumbnail:
-    """Show a hard image with its class, and what most checkpoints take it for."""
+    """Show a hard image with its class and the most frequent wrong answers."""
     names = made.labels.names
-    several = sum(made.result.models.values()) > 1
-    taken_for = ", ".join(
-        names[label] + (f"{NBSP}{TIMES}{NBSP}{n}" if several else "") for label, n in hard.taken_for[:ANSWERS]
-    )
-    return make_thumbnail(made.generated, hard.index, hard.key, f"{names[hard.label]} → {taken_for}")
+    answers = [names[label] for label, _ in hard.taken_for[:ANSWERS]]
+    if sum(made.result.models.values()) > 1:
+        answers = [f"{names[label]}{NBSP}{TIMES}{NBSP}{count}" for label, count in hard.taken_for[:ANSWERS]]
+    return make_thumbnail(made.generated, hard.index, hard.key, f"{names[hard.label]} → {', '.join(answers)}")
 
 
 def _facts(made: Benchmarked) -> Any:
-    """Return everything that was measured as JSON; classes by their names in the data, in the order of the labels."""
-    sides = {"generated": (made.name, made.generated), "real": (made.real_name, made.real)}
-    sets = {
-        side: {"name": name, "images": len(images), "fingerprint": images.fingerprint}
-        for side, (name, images) in sides.items()
+    """Return all measurements as JSON. Classes have their names in the data, in the order of the labels."""
+    facts = {
+        "genrobust": __version__,
+        "generated": _set_facts(made.name, made.generated),
+        "real": _set_facts(made.real_name, made.real),
+        "classes": list(made.labels.label_names),
+        "warnings": made.warnings,
+        "notes": made.notes,
+        **asdict(made.result),
     }
-    more = {"classes": list(made.labels.label_names), "notes": made.notes, **asdict(made.result)}
-    return to_json_values({"genrobust": __version__, **sets, **more})
+    return to_json_values(facts)
+
+
+def _set_facts(name: str, images: ImageSet) -> dict[str, Any]:
+    """Return the name, size and identity of a set."""
+    return {"name": name, "images": len(images), "fingerprint": images.fingerprint}

@@ -21,6 +21,7 @@ from genrobust.classifiers import (
     open_checkpoint,
     open_classifier,
     protocol,
+    read_training_images,
 )
 from genrobust.core import GenrobustError, Score, UserError, read_page_json, slug
 from genrobust.recipe import EvaluateConfig
@@ -59,6 +60,9 @@ def export_classifier(
     ours = _logits(open_checkpoint(checkpoint, settings), size)
     with new_folder(out) as folder:
         form.write(model, info, _facts(model, info, size, settings.crop_pct), folder)
+        images = read_training_images(checkpoint)
+        if images is not None:
+            images.write(folder)
         try:
             theirs = _logits(open_classifier(form.opened_as.format(folder)), size)
         except GenrobustError as error:
