@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,20 @@ def test_without_links_the_folder_of_the_report_is_named():
     (RUNS / "own").write_text("mine")
     assert str(RUNS / folder / "report.html") in genrobust("run", "own.yaml").stdout
     assert (RUNS / "own").read_text() == "mine"
+
+
+def test_a_copy_that_follows_links_has_an_old_report_in_place_of_the_link_and_is_told_so():
+    shutil.copytree(RUNS, "followed")
+    shutil.rmtree(RUNS)
+    shutil.move("followed", RUNS)
+    changed = ("own.yaml", "--set", "question=another")
+    run(*changed)
+    (current,) = {path.parent for path in RUNS.glob("own-*/report.md") if "another" in path.read_text()}
+    for command in ("run", "show"):
+        done = genrobust(command, *changed)
+        told = " ".join(f"{done.stdout} {done.stderr}".split())
+        assert f"{RUNS / 'own'} is no link" in told and str(current) in told
+    assert "another" not in (RUNS / "own/report.md").read_text()
 
 
 @pytest.mark.parametrize("change", ["edited", "without a manifest"])

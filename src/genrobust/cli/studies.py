@@ -216,6 +216,8 @@ def _next_steps(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "I
         arm = study.recipe.answer or study.recipe.reference
         arm = arm if arm in study.recipe.arm_names else study.recipe.groups()[arm][0]
         yield f"the report: {_report_path(study, REPORT)}"
+        if study.describe_report_copy():
+            yield study.describe_report_copy()
         yield f"to classify your own images: {_command_about(ctx, 'predict', f'{recipe}:{arm}', 'FOLDER')}"
 
 

@@ -30,6 +30,7 @@ from genrobust.core.remote import Remote, remote_of
 
 OURS = b'"genrobust_format"'  # in each manifest, and in no other file
 FORMAT = 3  # of manifests
+HEAD = 4096  # bytes
 HASH = 10  # hex digits of the hash in the name of a folder
 LONGEST_WORD = 60  # characters before it
 CHANGED = "it has changed since it was written"
@@ -97,6 +98,13 @@ class Artifact:
     def is_begun(self) -> bool:
         """Whether unfinished work is kept there."""
         return (self.folder / UNFINISHED).is_file()
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another program wrote its manifest. A damaged manifest of ours is not foreign."""
+        manifests = [self.folder / name for name in (MANIFEST, UNFINISHED) if (self.folder / name).is_file()]
+        is_ours = any(OURS in _head(path) for path in manifests)
+        return not (is_ours or _hash_in_name(self.folder) or self.parts())
 
     def fetch(self) -> Artifact:
         """Bring its manifests up to date with its URL, if it has one, and remove what they no longer describe."""
@@ -408,7 +416,7 @@ class Artifact:
 
 
 def link(path: Path, folder: Path) -> None:
-    """Make `path` a link to `folder` beside it, where the system has links and nothing but an earlier link is there."""
+    """Make `path` a link to `folder` next to it, if the system has links. An existing file or folder stays."""
     new = temporary(path)
     if path.is_symlink() or not path.exists():
         with suppress(OSError):  # Windows asks for a right
@@ -449,6 +457,12 @@ def _hash_in_name(folder: Path) -> str:
     """The hash in the name of a folder that has a name such as `artifact_folder` gives, else ""."""
     named = re.fullmatch(f".+-([0-9a-f]{{{HASH}}})", folder.resolve().name)
     return named[1] if named else ""
+
+
+def _head(path: Path) -> bytes:
+    """Read the first bytes of a manifest, which begins with `OURS` if it is ours."""
+    with reading(path), path.open("rb") as file:
+        return file.read(HEAD)
 
 
 def _part_manifest(part: str) -> str:

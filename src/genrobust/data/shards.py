@@ -95,9 +95,12 @@ def finish_dataset(folder: Path) -> None:
 
 
 def is_dataset(folder: Path) -> bool:
-    """Return whether an artifact lies in `folder`, finished or not; what reads it refuses one of another kind."""
+    """Return whether an artifact is in `folder`, finished or not. Reading it fails if it is of another kind.
+
+    A ``manifest.json`` of another program makes no artifact.
+    """
     dataset = Artifact(folder)
-    return dataset.is_finished or dataset.is_begun
+    return (dataset.is_finished or dataset.is_begun) and not dataset.is_foreign
 
 
 def read_about(folder: Path) -> dict[str, Any]:

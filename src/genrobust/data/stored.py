@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from genrobust.core import MANIFEST, OURS, Artifact, UserError, near_names, perhaps, reading
+from genrobust.core import UserError, near_names, perhaps, reading
 from genrobust.data.file_list import ListedImages, Listing, list_files, list_folder
 from genrobust.data.hub_sets import fetch_dataset, is_on_hub
 from genrobust.data.naming import check_class_names
 from genrobust.data.path_tables import list_csv
 from genrobust.data.reading import FORMATS, UNREAD
-from genrobust.data.shards import require_complete
+from genrobust.data.shards import is_dataset, require_complete
 from genrobust.data.tables import list_parquet
 from genrobust.data.tars import list_tars
 
@@ -169,8 +169,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         with reading(f"the folder {path}"):
             entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-        artifact = Artifact(path)
-        if artifact.is_begun or (artifact.is_finished and OURS in (path / MANIFEST).read_bytes()):
+        if is_dataset(path):
             require_complete(path)
             return [entry for entry in entries if entry.suffix in KINDS]
         return [] if any(entry.is_dir() for entry in entries) else entries

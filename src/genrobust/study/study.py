@@ -165,6 +165,19 @@ class Study:
         """The folder of the report, named after all that it is made of; a link called like the study leads there."""
         return artifact_folder(self.out, self.recipe.name, self._report_inputs)
 
+    def describe_report_copy(self) -> str:
+        """Say that the path of the link to the newest report holds something else. "" if it is a link or free.
+
+        A copy that follows links makes a folder of the link.
+        """
+        path = self.out / self.recipe.name
+        if path.is_symlink() or not path.exists():
+            return ""
+        return (
+            f"{path} is no link to the newest report, and may hold an older one. The newest is in "
+            f"{self.report_folder}: move {path} away, and the next run makes the link"
+        )
+
     def find_report(self, name: str) -> Path | None:
         """Return the file `name` of the report; None where it was not written."""
         report = Artifact(self.report_folder).fetch()
@@ -206,4 +219,7 @@ class Study:
         view = ReportView(record)
         files = write_report(view, self.report_folder, self._report_inputs)
         link(self.out / self.recipe.name, self.report_folder)
+        note = self.describe_report_copy()
+        if note:
+            self.context.log(note)
         return view, files

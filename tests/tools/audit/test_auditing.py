@@ -42,6 +42,14 @@ def read(folder):
     return json.loads((folder / "audit.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("content", ['{"name": "an app"}', "[]", ""], ids=["an app", "a list", "empty"])
+def test_a_manifest_of_another_program_makes_a_folder_no_dataset(photos, content):
+    for folder in ("made", "real", "test"):
+        (photos / folder / "manifest.json").write_text(content)
+    audit(photos)
+    assert read(photos / "audit-made")["n"] == 18
+
+
 def test_an_audit_without_models_measures_what_pixels_tell(photos):
     before = {p: p.read_bytes() for p in (photos / "made").rglob("*.png")}
     done = audit(photos, "--trained-on", photos / "wild")

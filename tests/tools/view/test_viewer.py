@@ -19,7 +19,7 @@ from genrobust.core import Sample, StudyData, UserError
 from genrobust.data import ShardDataset, kept_indices, read_review, review_of, write_reviewed, write_shard
 from genrobust.data.shards import begin_dataset, finish_dataset
 from genrobust.study import open_sets
-from genrobust.tools.view import _filter_yaml
+from genrobust.tools.view import _filter_yaml, _open
 from genrobust.tools.view.page import PAGE, Viewer, serve, viewer_app
 
 HOSTILE = "<img src=x onerror=alert(1)>"  # a class, a style and a prompt
@@ -112,6 +112,15 @@ def test_images_of_ones_own_are_shown_and_not_decided(write_folder: Callable[...
     assert set(tmp_path.rglob("*")) == before
 
 
+def test_a_folder_with_a_manifest_of_another_program_is_shown(
+    write_folder: Callable[..., Path],
+) -> None:
+    folder = write_folder("own", "train", 4, {"anchor": "anchor", "bell": "bell"})
+    (folder / "manifest.json").write_text('{"name": "an app"}')
+    images, names = _open(folder)
+    assert (len(images), list(names)) == (8, ["anchor", "bell"])
+
+
 def test_what_is_rejected_is_left_out_and_decisions_at_once_lose_none(
     client: TestClient, dataset: ShardDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +143,47 @@ def test_what_is_rejected_is_left_out_and_decisions_at_once_lose_none(
     rest = kept_indices(dataset, write_reviewed(dataset, review, tmp_path / "filter", {}))
     assert [key for i, key in enumerate(dataset.keys) if i not in set(rest)] == sorted(review.rejected)
     assert ShardDataset(dataset.folder).fingerprint == dataset.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "named"),
+    [
+        ("images?start=x", 400, "start"),
+        ("images?start=-1", 400, "start"),
+        (f"images?start={'9' * 5000}", 400, "start"),
+        ("images?class=dog", 400, "dog"),
+        ("images?style=dog", 400, "dog"),
+        ("images?state=dog", 400, "dog"),
+        ("images?sort=dog", 400, "dog"),
+        ("thumbnails/999", 404, "999"),
+        ("images/-1", 404, "-1"),
+        (f"images/{'9' * 5000}", 404, "no image"),
+        ("pictures/0", 404, "pictures"),
+        ("nothing", 404, "nothing"),
+    ],
+)
+def test_a_wrong_address_gets_an_answer_that_says_what_is_wrong(
+    client: TestClient, path: str, code: int, named: str
+) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers["X-Content-Type-Options"]) == (code, "nosniff")
+    assert named in answer.text and len(answer.text) < 500
+
+
+def test_decisions_on_wrong_images_are_refused(client: TestClient, write_folder: Callable[..., Path]) -> None:
+    assert client.post("decisions/999?reason=other").status_code == 404
+    assert client.get("decisions/0").status_code == 404
+    folder = write_folder("own", "train", 4, {"anchor": "anchor", "bell": "bell"})
+    own = client_of(Viewer(folder, open_sets(str(folder)).dataset, ("anchor", "bell"), {}))
+    assert own.post("decisions/0?reason=other").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [("127.0.0.1:80", 200), ("localhost", 200), ("evil.example", 400), ("127.0.0.1.evil.example", 400)],
+)
+def test_a_name_that_resolves_to_this_machine_gets_no_answer(client: TestClient, host: str, code: int) -> None:
+    assert client.get("images", headers={"Host": host}).status_code == code
 
 
 def test_a_review_that_someone_breaks_is_reported_on_the_page(client: TestClient, dataset: ShardDataset) -> None:

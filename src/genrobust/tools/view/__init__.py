@@ -1,15 +1,15 @@
-"""Shows images on a local page, on which a person accepts and rejects those of a generated dataset."""
+"""Shows images on a local page, where a person accepts or rejects the images of a generated dataset."""
 
 import os
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from genrobust.cli import COMMANDS, DATA, DatasetSpec, in_group, option, say, tell, with_studies
 from genrobust.core import count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from genrobust.core import ImageSet
     from genrobust.study import Studies
@@ -21,11 +21,11 @@ Port = Annotated[int, option("--port N", "Port of the page on this machine; defa
 @in_group(DATA)
 @with_studies
 def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0) -> None:
-    """Look at images on a local page, and reject those of a generated dataset.
+    """Look at images on a local page, and reject images of a generated dataset.
 
     Example: genrobust view pictograms:generated
     """
-    from genrobust.data import ShardDataset, audit_folder, read_by_image, review_of
+    from genrobust.data import ShardDataset, review_of
     from genrobust.study import recipe_and_name
     from genrobust.tools.view.page import Viewer, serve
 
@@ -36,38 +36,49 @@ def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0) -> None:
 
     def opened(address: str) -> None:
         tell(address)
-        saved = ", and what is decided is saved at once" if isinstance(images, ShardDataset) else ""
+        saved = ", and each decision is saved at once" if isinstance(images, ShardDataset) else ""
         say(f"open this address in a browser; Ctrl-C ends{saved}")
 
-    places = [audit_folder(folder), *([Path(f"audit-{studies.label(dataset)}")] if recipe else [])]
-    known = next((known for place in places if (known := read_by_image(place, images)) is not None), {})
-    serve(Viewer(folder, images, names, known), port, opened)
+    own_audit = Path(f"audit-{studies.label(dataset)}") if recipe else None
+    serve(Viewer(folder, images, names, _read_audit(folder, own_audit, images)), port, opened)
     if not isinstance(images, ShardDataset):
         return
     review = review_of(images)
     tell(f"{count(len(review.rejected), 'image')} rejected, {len(review.accepted):,} accepted: {review.file}")
     if review.rejected:
         cleaned = name if recipe and name in studies.recipe(recipe).datasets else "cleaned"
-        tell("to leave out what is rejected, write this into the recipe, and mix the dataset in an arm:")
+        tell("to leave out the rejected images, write this into the recipe, and mix the dataset in an arm:")
         tell(_filter_yaml(cleaned, review.file, Path(recipe).parent))
 
 
+def _read_audit(folder: Path, own_audit: Path | None, images: "ImageSet") -> "Mapping[str, list[Any]]":
+    """Return the columns of an audit of `images`: of their folder, or of their recipe. Empty if there is none."""
+    from genrobust.data import audit_folder, read_by_image
+
+    for place in filter(None, [audit_folder(folder), own_audit]):
+        columns = read_by_image(place, images)
+        if columns is not None:
+            return columns
+    return {}
+
+
 def _open(folder: Path) -> "tuple[ImageSet, Sequence[str]]":
-    """The images at `folder`, as an audit opens them, with the names of their classes."""
+    """Open the images at `folder` as an audit does. Returns them and the names of their classes."""
     from genrobust.data import ShardDataset, is_dataset, review_of
 
     if is_dataset(folder):
         shards = ShardDataset(folder)
-        review_of(shards)  # a wrong one is reported before the page opens
+        review_of(shards)  # reports a damaged review before the page opens
         return shards, shards.label_names
-    from genrobust.study import open_sets  # with torch, which shards do not need
+    # Import late: shards do not need torch.
+    from genrobust.study import open_sets
 
     sets = open_sets(str(folder))
     return sets.dataset, sets.labels.label_names
 
 
 def _filter_yaml(dataset: str, review: Path, folder: Path) -> str:
-    """The lines of a recipe in `folder` by which its `dataset` leaves out what a review rejects."""
+    """Return the lines of a recipe in `folder` that leave the rejected images out of its `dataset`."""
     import yaml
 
     file = str(review) if review.is_absolute() else os.path.relpath(review, folder)

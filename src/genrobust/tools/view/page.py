@@ -1,13 +1,15 @@
-"""A local page on which a person looks at images, and accepts or rejects those of a generated dataset."""
+"""A local page to look at images, and to accept or reject the images of a generated dataset."""
 
 from __future__ import annotations
 
 import io
+import re
 import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -16,107 +18,159 @@ import pyarrow.compute as pc
 import uvicorn
 from PIL import Image
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from genrobust.core import GenrobustError, ImageSet, UserError
+from genrobust.core import GenrobustError, ImageSet, UserError, some_of
 from genrobust.data import OK, Review, ShardDataset, decide, review_of
 from genrobust.report import media_type, own_script, render, thumbnail_bytes
 
 HOST = "127.0.0.1"
+HOSTS = [HOST, "localhost"]  # a page of another name that resolves to this machine gets no answer
 PAGE = 200  # images at once
-SIDE, LARGE = 256, 2048  # pixels: what is larger is shown smaller, in the grid and alone
+SIDES = {"thumbnails": 256, "images": 2048}  # pixels: larger images are sent smaller
+CLASS = "class"  # a sort order
+NUMBER = re.compile("[0-9]{1,18}")
+SHOWN = 80  # characters of a wrong value in a message
 REASONS = ("wrong class", "artifacts", "duplicate", "other")
 UNREVIEWED, ACCEPTED, REJECTED = STATES = ("unreviewed", "accepted", "rejected")
-# Beside the policy in the page: it lies in no frame of another one, and no link tells its address, which has the token.
+# In addition to the policy in the page. No other page may frame it, and no link may tell its address with the token.
 PAGE_HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-PICTURE_HEADERS = {"Cache-Control": "private, max-age=86400, immutable", "X-Content-Type-Options": "nosniff"}
+NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
+PICTURE_HEADERS = {"Cache-Control": "private, max-age=86400, immutable", **NO_SNIFF}
+FORBIDDEN = "forbidden: open the address that genrobust view printed"
 
 
 class Viewer:
-    """The images at `folder`, of classes called `names`, by what a person looks for; those of shards can be reviewed.
+    """Finds and shows the images at `folder`, of classes called `names`. Images in shards can be reviewed.
 
-    `by_image` is what an audit knows of each image, by column; see `Audit.by_image`.
+    `by_image` holds the columns of an audit; see `Audit.by_image`.
     """
 
     def __init__(self, folder: Path, images: ImageSet, names: Sequence[str], by_image: Mapping[str, list[Any]]) -> None:
-        self.images, self._folder, self._names, self._by_image = images, folder, names, by_image
-        self._shards = images if isinstance(images, ShardDataset) else None
+        self.images = images
+        self.shards = images if isinstance(images, ShardDataset) else None
+        self._folder = folder
+        self._names = names
+        self._by_image = by_image
         self._styles = np.array(images.styles)
-        self._scores = {name: np.array(of) for name, of in by_image.items() if of and isinstance(of[0], float)}
+        self._scores = {
+            name: np.array(values) for name, values in by_image.items() if values and isinstance(values[0], float)
+        }
 
     @cached_property
     def _prompts(self) -> list[str]:
-        if self._shards is None:
+        """The prompt of each image, "" if there is none."""
+        if self.shards is None:
             return [""] * len(self.images)
-        rows = self._shards.metadata(("prompt", "status"))
-        return [prompt or "" for prompt in rows.filter(pc.equal(rows["status"], OK))["prompt"].to_pylist()]
+        rows = self.shards.metadata(("prompt", "status"))
+        drawn = rows.filter(pc.equal(rows["status"], OK))
+        return [prompt or "" for prompt in drawn["prompt"].to_pylist()]
+
+    @property
+    def _known_styles(self) -> list[str]:
+        return sorted({*self.images.styles} - {""})
+
+    @property
+    def _sorts(self) -> list[str]:
+        """The sort orders: by class, and by each score with the lowest or the highest first."""
+        return [CLASS, *self._scores, *(f"-{name}" for name in self._scores)]
 
     def html(self) -> str:
-        """Render the page, which asks for everything else."""
+        """Render the page. Its script requests everything else."""
         return render(
             "tools/view/viewer.html.j2",
             name=self._folder.resolve().name,
             total=len(self.images),
             classes=self._names,
-            styles=sorted({*self.images.styles} - {""}),
+            styles=self._known_styles,
             states=STATES,
             scores=list(self._scores),
-            reasons=() if self._shards is None else REASONS,
+            reasons=() if self.shards is None else REASONS,
             page=PAGE,
             **own_script(Path(__file__).with_name("viewer.js")),
         )
 
     def find(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """Return a page of the images that a query asks for, from `start` on, with how many there are.
+        """Return the images that a query asks for, at most `PAGE` from `start` on, and their total number.
 
-        `class`, `style`, `state` and `text` (a part of the prompt) choose; `sort` is "class", or a score of the audit,
-        with ``-`` in front for the highest first.
+        `class`, `style`, `state` and `text` (a part of the prompt) choose images. `sort` is "class" or a score of the
+        audit, with ``-`` in front for the highest first.
+
+        Raises:
+            HTTPException: A value of the query is not known.
         """
-        images, review = self.images, None if self._shards is None else review_of(self._shards)
+        images = self.images
+        review = None if self.shards is None else review_of(self.shards)
         # reasons by key, "" for an accepted image
         decisions = {} if review is None else dict.fromkeys(review.accepted, "") | review.rejected
         chosen = np.ones(len(images), dtype=bool)
-        if name := query.get("class"):
+        name = _choice(query, "class", self._names)
+        if name:
             chosen &= images.labels == self._names.index(name)
-        if style := query.get("style"):
+        style = _choice(query, "style", self._known_styles)
+        if style:
             chosen &= self._styles == style
-        if text := query.get("text", "").strip().casefold():
+        text = query.get("text", "").strip().casefold()
+        if text:
             chosen &= np.array([text in prompt.casefold() for prompt in self._prompts], dtype=bool)
-        if state := query.get("state"):
+        state = _choice(query, "state", STATES)
+        if state:
             chosen &= np.array([_state(decisions.get(key)) == state for key in images.keys], dtype=bool)
-        order = self._order(query.get("sort", ""))
+        order = self._order(_choice(query, "sort", self._sorts))
         found = order[chosen[order]]
-        start = min(int(query.get("start", 0)), max(0, len(found) - 1) // PAGE * PAGE)
-        shown = [self._describe(i, decisions) for i in found[start : start + PAGE].tolist()]
-        return {"total": len(found), "start": start, "images": shown, "counts": review and _counts(review)}
+        last_page = max(0, len(found) - 1) // PAGE * PAGE
+        start = min(_start(query), last_page)
+        shown = [self._describe(index, decisions) for index in found[start : start + PAGE].tolist()]
+        counts = None if review is None else _counts(review)
+        return {"total": len(found), "start": start, "images": shown, "counts": counts}
+
+    def index(self, number: str) -> int:
+        """Return the index of the image that an address names by its `number`.
+
+        Raises:
+            HTTPException: There is no such image.
+        """
+        if not NUMBER.fullmatch(number) or int(number) >= len(self.images):
+            raise HTTPException(404, f"there is no image {_shorten(number)}: the last one is {len(self.images) - 1}")
+        return int(number)
 
     def decide(self, index: int, reason: str | None) -> dict[str, int]:
-        """Decide about an image, as `data.decide`; returns how many images are decided, by state."""
-        assert self._shards is not None  # the page of other images has no buttons
-        return _counts(decide(self._shards, [self.images.keys[index]], reason))
+        """Decide about an image, as `data.decide`. Returns the number of images by state.
+
+        Raises:
+            HTTPException: The images cannot be reviewed.
+        """
+        if self.shards is None:
+            raise HTTPException(404, "images of your own are shown, and cannot be accepted or rejected")
+        return _counts(decide(self.shards, [self.images.keys[index]], reason))
 
     def picture(self, index: int, side: int) -> bytes:
         """Return an image as shards store it, or as a WebP of at most `side` pixels."""
-        if self._shards is not None:
-            data = self._shards.encoded(index)
+        if self.shards is not None:
+            data = self.shards.encoded(index)
             with Image.open(io.BytesIO(data)) as image:
                 if max(image.size) <= side:
                     return data
         return thumbnail_bytes(self.images.image(index), side)
 
     def _order(self, sort: str) -> np.ndarray:
-        values = self.images.labels if sort == "class" else self._scores.get(sort.removeprefix("-"))
-        if values is None:
+        """Return the indices of all images in the order `sort`, "" for the order of the set."""
+        if not sort:
             return np.arange(len(self.images))
+        values = self.images.labels if sort == CLASS else self._scores[sort.removeprefix("-")]
         return np.argsort(-values if sort.startswith("-") else values, kind="stable")
 
     def _describe(self, index: int, decisions: Mapping[str, str]) -> dict[str, Any]:
+        """Return all that the page shows of an image."""
         key = self.images.keys[index]
         return {
             "index": index,
@@ -130,7 +184,7 @@ class Viewer:
 
 
 def viewer_app(viewer: Viewer, token: str) -> Starlette:
-    """Return the web application below ``/token/``, which no page from elsewhere can guess; all else is forbidden."""
+    """Return the web application. Its addresses begin with ``/token/``, which no page from elsewhere can guess."""
     html = viewer.html()
 
     def page(request: Request) -> Response:
@@ -140,33 +194,41 @@ def viewer_app(viewer: Viewer, token: str) -> Starlette:
         return JSONResponse(viewer.find(request.query_params), headers={"Cache-Control": "no-store"})
 
     def picture(request: Request) -> Response:
-        side = SIDE if request.path_params["kind"] == "thumbnails" else LARGE
-        data = viewer.picture(request.path_params["index"], side)
+        side = SIDES.get(request.path_params["kind"])
+        if side is None:
+            raise HTTPException(404)
+        data = viewer.picture(viewer.index(request.path_params["number"]), side)
         return Response(data, media_type=media_type(data), headers=PICTURE_HEADERS)
 
     def decision(request: Request) -> Response:
-        return JSONResponse(viewer.decide(request.path_params["index"], request.query_params.get("reason")))
+        index = viewer.index(request.path_params["number"])
+        return JSONResponse(viewer.decide(index, request.query_params.get("reason")))
 
     def failed(request: Request, error: Exception) -> Response:
-        return PlainTextResponse(str(error), 500)
+        return PlainTextResponse(str(error), 500, NO_SNIFF)
+
+    def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        detail = error.detail
+        if detail == HTTPStatus(error.status_code).phrase:  # it says nothing of its own
+            detail = f"{detail}: {request.method} {request.url.path}: {FORBIDDEN.partition(': ')[2]}"
+        return PlainTextResponse(detail, error.status_code, NO_SNIFF)
 
     routes = [
         Route("/", page),
         Route("/images", images),
-        Route("/{kind}/{index:int}", picture),
-        Route("/decisions/{index:int}", decision, methods=["POST"]),
+        Route("/{kind}/{number}", picture),
+        Route("/decisions/{number}", decision, methods=["POST"]),
     ]
     return Starlette(
-        routes=[
-            Mount(f"/{token}", routes=routes),
-            Mount("/", PlainTextResponse("forbidden: open the address that genrobust view printed", 403)),
-        ],
-        exception_handlers={GenrobustError: failed},
+        routes=[Mount(f"/{token}", routes=routes), Mount("/", PlainTextResponse(FORBIDDEN, 403, NO_SNIFF))],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False)],
+        exception_handlers={GenrobustError: failed, HTTPException: refused},
     )
 
 
 def serve(viewer: Viewer, port: int, opened: Callable[[str], None]) -> None:
-    """Serve the page on this machine alone until Ctrl-C; `opened` gets its address, with a token. Port 0 is a free one.
+    """Serve the page on this machine only, until Ctrl-C. `opened` gets its address. Port 0 means a free port.
 
     Raises:
         UserError: The port is in use, or may not be used.
@@ -180,13 +242,45 @@ def serve(viewer: Viewer, port: int, opened: Callable[[str], None]) -> None:
         token = secrets.token_urlsafe(24)
         opened(f"http://{HOST}:{listener.getsockname()[1]}/{token}/")
         app = viewer_app(viewer, token)
-        # Its own set-up of logging would close the handlers that are there.
+        # uvicorn's logging setup would close the existing handlers.
         config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
         uvicorn.Server(config).run(sockets=[listener])
 
 
+def _choice(query: Mapping[str, str], key: str, known: Sequence[str]) -> str:
+    """Return the value of `key` in a query, "" if it has none.
+
+    Raises:
+        HTTPException: It is not among the `known` values.
+    """
+    value = query.get(key, "")
+    if value and value not in known:
+        raise HTTPException(400, f"{key}: there is no {_shorten(value)!r}; there are {some_of(known) or 'none'}")
+    return value
+
+
+def _start(query: Mapping[str, str]) -> int:
+    """Return the value of `start` in a query, by default 0.
+
+    Raises:
+        HTTPException: It is no whole number.
+    """
+    value = query.get("start", "0")
+    if not NUMBER.fullmatch(value):
+        raise HTTPException(400, f"start: {_shorten(value)!r} is no number of an image, 0 or more")
+    return int(value)
+
+
+def _shorten(value: str) -> str:
+    """Return the first characters of a value that a request gave."""
+    return value if len(value) <= SHOWN else f"{value[:SHOWN]}..."
+
+
 def _state(reason: str | None) -> str:
-    return UNREVIEWED if reason is None else REJECTED if reason else ACCEPTED
+    """Return the state of an image by the reason of its rejection, "" for an accepted one."""
+    if reason is None:
+        return UNREVIEWED
+    return REJECTED if reason else ACCEPTED
 
 
 def _counts(review: Review) -> dict[str, int]:
