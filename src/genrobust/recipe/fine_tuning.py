@@ -32,9 +32,10 @@ Alphas = Annotated[tuple[Fraction, ...], BeforeValidator(_as_list), AfterValidat
 class FineTuning(Choice):
     """Where the weights of a classifier start, and which of them are trained.
 
-    `init` is `scratch`, `clip:FOLDER` (the image tower of a CLIP; `clip:pictograms` is the embedded one), `arm:ARM`
-    (the first seed's classifier of another arm), or any classifier that `genrobust predict` opens but a `RECIPE:ARM`,
-    such as timm's `resnet50.a1_in1k`. Its network replaces `architecture`, `model_kwargs` and `blur_pool`, and
+    `init` is `scratch`, `packaged:efficientnet-lite0` (ImageNet weights that are installed with genrobust),
+    `clip:FOLDER` (the image tower of a CLIP; `clip:pictograms` is the embedded one), `arm:ARM` (the first seed's
+    classifier of another arm), or any classifier that `genrobust predict` opens but a `RECIPE:ARM`, such as timm's
+    `resnet50.a1_in1k`. Its network replaces `architecture`, `model_kwargs` and `blur_pool`, and
     prepares images in its own way. The last layer of a CLIP embeds the recipe's prompts of each class with its text
     tower; another network keeps its rows where it knows all classes, and else gets a new layer.
 

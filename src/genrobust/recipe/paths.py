@@ -15,7 +15,8 @@ from genrobust.core import expand_home
 # Keys of texts that name a file, a folder, or something else, such as a model of the hub.
 SPECS = {"init", "model", "lora", "adapter", "clip", "baselines", "file"}
 LISTS = "classes"  # names a text file, a set of classes, or classes one by one: these are no paths
-_SPEC = re.compile(r"(clip:|[\w.]+@|)(.+?)((?<=\.yaml):.*|(?<=\.yml):.*|)")  # and ARM of RECIPE.yaml:ARM
+# A prefix, a path, and :ARM after the path of a recipe.
+_SPEC = re.compile(r"(clip:|(?:by-order:)?[\w.]+@|)(.+?)((?<=\.yaml):.*|(?<=\.yml):.*|)")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _folder: ContextVar[Path] = ContextVar("folder", default=Path())
 
