@@ -151,7 +151,8 @@ class StudyRecord:
     names for the answer, "" for none. `class_names` are those of the label space; `missed` are the images that every
     classifier gets wrong, by their test set. `made_by` says what made the results, which may be older than the report.
     `warnings` are what makes the answer doubtful. `on_cores` says whether the seconds of arms are
-    those of CPU cores. `cells` are those that training images have and lack, where both are tested.
+    those of CPU cores. `cells` are those that training images have and lack, where both are tested. `starts` says which
+    arms start from which pretrained network, and which from scratch.
     """
 
     title: str
@@ -177,3 +178,4 @@ class StudyRecord:
     warnings: tuple[str, ...] = ()
     on_cores: bool = True
     cells: tuple[Cells, ...] = ()
+    starts: str = ""

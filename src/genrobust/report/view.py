@@ -63,8 +63,9 @@ class ReportView:
 
     @cached_property
     def caveat(self) -> str:
-        """What limits the verdict most: shifts where all guess, an augmentation that may do as well, and the seeds."""
-        return " ".join([*self.answer.guessed, *self.answer.rival, caveat(self.summary)])
+        """The limits of the verdict: guessing, a rival augmentation, the seeds, and what networks started from."""
+        sentences = [*self.answer.guessed, *self.answer.rival, caveat(self.summary), self.record.starts]
+        return " ".join(filter(None, sentences))
 
     @cached_property
     def claims(self) -> tuple[CheckedClaim, ...]:

@@ -7,7 +7,7 @@ from small_study import QUICK, TRAIN
 
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
-from genrobust.study.results.initial_weights import describe_starts
+from genrobust.study.results.initial_weights import describe_starts, name_starts
 
 REAL = {"name": "real", "mixture": "real"}
 
@@ -66,3 +66,15 @@ def test_seeds_that_all_start_from_one_are_said_to(tmp_path):
     for seeds, said in (([3, 4], True), ([3], False)):
         (note,) = notes(tmp_path, arm("tuned", init="arm:real"), seeds=seeds)
         assert ("All seeds start from its seed 3" in note) is said
+
+
+def test_the_report_names_the_start_of_every_arm(tmp_path):
+    """With the word scratch or the pretrained network."""
+    parsed = [
+        parse_recipe({**QUICK, "generator": None, "arms": [REAL, *arms]})
+        for arms in ([], [arm("tuned", init="clip:pictograms"), arm("again", init="arm:tuned")])
+    ]
+    plain, mixed = map(name_starts, parsed)
+    assert "scratch" in plain and "pretrained network" not in plain
+    assert all(text in mixed for text in ("real from scratch", "tuned from the pretrained network clip:pictograms"))
+    assert "again from the classifier of the arm tuned" in mixed

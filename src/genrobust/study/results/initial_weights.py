@@ -8,6 +8,7 @@ from typing import Any
 
 from genrobust.classifiers import is_checkpoint, read_checkpoint_info, read_training_images
 from genrobust.core import EMBEDDED
+from genrobust.recipe import Recipe
 from genrobust.study.graph import Graph
 from genrobust.study.sources.checkpoints import PlannedCheckpoint
 
@@ -15,6 +16,21 @@ FOREIGN = (
     "A network that may have seen the styles of the test sets is no fair comparison with one that has not: compare "
     "these arms with each other."
 )
+
+
+def name_starts(recipe: Recipe) -> str:
+    """Say in one sentence which arms start from which pretrained network, and which from scratch."""
+    arms_by_start: dict[str, list[str]] = {}
+    for arm in recipe.arms:
+        train = recipe.train_of(arm)
+        start = f"from the pretrained network {train.init}" if train.is_pretrained else "from scratch (not pretrained)"
+        if train.origin_arm is not None:
+            start = f"from the classifier of the arm {train.origin_arm}"
+        arms_by_start.setdefault(start, []).append(arm.name)
+    if len(arms_by_start) == 1:
+        return f"All arms start {next(iter(arms_by_start))}."
+    parts = [f"{', '.join(arms)} {start}" for start, arms in arms_by_start.items()]
+    return f"Arms start: {'; '.join(parts)}."
 
 
 def describe_starts(graph: Graph) -> Iterator[str]:

@@ -34,7 +34,7 @@ from genrobust.report import thumbnail_bytes
 from genrobust.study.estimates import Rates
 from genrobust.study.graph import Graph
 from genrobust.study.provenance import Makers
-from genrobust.study.results.initial_weights import describe_starts
+from genrobust.study.results.initial_weights import describe_starts, name_starts
 from genrobust.study.results.scoring import StudyScores
 from genrobust.study.seen import describe_starts_seen
 from genrobust.study.stages.stage import Stage, rows
@@ -73,6 +73,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         warnings=tuple(_warnings(graph)),
         cells=tuple(cells for cells in scores.cells if cells.absent in scores.summary.subsets),
         on_cores=context.device == "cpu",
+        starts=name_starts(recipe),
     )
 
 
