@@ -12,7 +12,6 @@ from genrobust.core import StudyData, UserError
 from genrobust.data import MemoryImages
 from genrobust.leaks import apart_from_tests, describe_same_names
 from genrobust.leaks.image_names import NUMBERED
-from genrobust.recipe import ImageRule
 
 PHOTOS = [f"n0210666{photo % 2}_{15858 + 7 * photo}" for photo in range(8)]
 SKETCHES = [f"{photo}-{drawing}.png" for photo in PHOTOS for drawing in range(6)]

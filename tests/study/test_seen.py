@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from small_study import CLASSES, QUICK, REAL, TRAIN, folders_section, genrobust
 
 from genrobust.classifiers import find_training_images, read_training_images, shorten
-from genrobust.data import hash_contents
+from genrobust.leaks import hash_contents
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
 

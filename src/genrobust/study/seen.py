@@ -9,7 +9,7 @@ import numpy as np
 
 from genrobust.classifiers import TrainingImages, find_training_images, shorten
 from genrobust.core import ImageSet, Subset, prefix
-from genrobust.data import Copies, copies_of_tests
+from genrobust.leaks import Copies, copies_of_tests
 from genrobust.study.sources.checkpoints import Checkpoints, PlannedCheckpoint
 
 ContentsOf = Callable[[ImageSet], np.ndarray | None]
