@@ -37,8 +37,8 @@ from torchvision.transforms import v2
 
 from genrobust.core import ClassLabel, ImageSet, LabelSpace, Sample, cores, progress_bar
 from genrobust.data import ShardDataset, begin_dataset, finish_dataset, write_shard
-from genrobust.data.file_list import ListedImages, list_folder
-from genrobust.data.stored import class_folders
+from genrobust.data.listing import ListedImages, list_folder
+from genrobust.data.stored_images import class_folders
 from genrobust.train import Mixture, Source
 
 SIZES = [(500, 375), (500, 375), (500, 375), (375, 500), (500, 333)]  # width and height, as ImageNet's usual ones

@@ -12,7 +12,7 @@ import argparse
 import csv
 from pathlib import Path
 
-from genrobust.data.baselines import ARCHITECTURE, BASELINE_COLUMNS
+from genrobust.data.baseline_tables import ARCHITECTURE, BASELINE_COLUMNS
 from genrobust.recipe import load_recipe
 from genrobust.study import Processes, Study
 

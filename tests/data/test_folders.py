@@ -13,7 +13,7 @@ import pytest
 
 from genrobust.core import UserError, fair_order
 from genrobust.data import MemoryImages, classes_of, load_data, open_stored
-from genrobust.data.folders import hold_back
+from genrobust.data.held_out import hold_back
 from genrobust.data.shard_files import is_key
 from genrobust.recipe import DataConfig
 

@@ -10,7 +10,7 @@ from scipy.stats import linregress
 
 from genrobust.core import Line
 from genrobust.data import published_line
-from genrobust.recipe import ShiftConfig
+from genrobust.recipe import ImagesConfig
 from genrobust.robustness import effective_robustness
 
 V2 = "imagenet-v2 imagenetv2-"
@@ -26,7 +26,7 @@ COLUMNS = {  # by kind and folder
 
 def line_of(name: str, **keys: str) -> Line | None:
     kind, _, path = name.partition(" ")
-    return published_line("mine", ShiftConfig.model_validate({"kind": kind, "path": path or "/data/set", **keys}))
+    return published_line("mine", ImagesConfig.model_validate({"kind": kind, "path": path or "/data/set", **keys}))
 
 
 @needs_tables

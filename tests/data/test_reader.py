@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from genrobust.core import UserError, prefix
 from genrobust.data import load_data, published_line
-from genrobust.data.folders import held_out
+from genrobust.data.held_out import held_out
 from genrobust.recipe import DataConfig
 
 NIGHT = '''

@@ -21,7 +21,7 @@ from hypothesis import given, settings, strategies as st
 from mutating import SCALARS, VALUES, changed_bytes, changed_json
 
 from genrobust.core import GenrobustError, ImageSet, Sample
-from genrobust.data.stored import StoredImages
+from genrobust.data.stored_images import StoredImages
 
 CLASSES = ("camera", "clock")
 MORE = 10  # times as many examples where tests may take minutes

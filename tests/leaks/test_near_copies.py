@@ -12,7 +12,7 @@ from PIL import Image, ImageChops, ImageOps
 
 from genrobust.core import ImageSet, StudyData, Subset, no_progress
 from genrobust.data import MemoryImages
-from genrobust.data.file_list import ListedImages, list_folder
+from genrobust.data.listing import ListedImages, list_folder
 from genrobust.leaks import find_near_copies, thumbnails
 from genrobust.leaks.near_copies import thumbnail
 

@@ -47,8 +47,9 @@ def named(recipe):
     generator, generate = recipe.generation(dataset)
     inits = [recipe.train_of(arm).init for arm in recipe.arms]
     shifts = [str(shift.path) for shift in data.shifts.values()]
-    paths = [data.train, data.test, data.retrieved.path, recipe.generate.prompts.file, generate.prompts.file]
-    return [*map(str, paths), *shifts, recipe.generator.model, generator.model, *inits]
+    images = [data.train.path, data.test.path, data.retrieved.path.path]
+    prompts = [recipe.generate.prompts.file, generate.prompts.file]
+    return [*map(str, [*images, *prompts]), *shifts, recipe.generator.model, generator.model, *inits]
 
 
 def test_paths_of_a_file_start_at_its_folder(study):
@@ -58,7 +59,7 @@ def test_paths_of_a_file_start_at_its_folder(study):
         *("clip:sub/net", "sub/other.yaml:arm", "resnet18.a1_in1k", "clip:sub/net", "clip:sub/net"),
     ]
     quick = load_recipe(str(study), quick=True)
-    assert (str(quick.data.train), quick.train_of(quick.arms[3]).init) == ("sub/data/few", "sub/net")
+    assert (str(quick.data.train.path), quick.train_of(quick.arms[3]).init) == ("sub/data/few", "sub/net")
     assert quick.tune.over["train.init"] == ["sub/net", "timm/resnet18.a1_in1k"]
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from genrobust.core import UserError, digest
+from genrobust.data.readers.folders import Files
 from genrobust.recipe import (
     ClassModelConfig,
     GeneratorConfig,
@@ -64,7 +64,7 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"train": {"optimizer": "adam"}}, "train.optimizer: input should be 'adamw', 'sgd' or 'momentum' (got 'adam')"),
     ({"train": {"warmup_steps": 5, "warmup_epochs": 2}}, "train: give either warmup_steps or warmup_epochs"),
     ({"data": {"held_out": 0}}, "source folders, source imagenet,"),
-    ({"data": FOLDERS | {"held_out": 0.2, "val": "c"}}, "data: held_out: the validation images are c"),
+    ({"data": FOLDERS | {"held_out": 0.2, "val": "c"}}, "data: held_out: the key val names"),
     (
         {"data": FOLDERS | {"held_out": 0}, **arm(train={"keep": "best"})},
         "arm 'real': train.keep: best chooses a checkpoint on validation images",
@@ -213,7 +213,7 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"train": {"model_kwargs": {"a": [1, {"b": math.nan}]}}}, "train.model_kwargs: give texts, finite"),
     ({"data": {"source": "folders", "train": "a\0b"}}, "data.train: "),
     ({"data": {"source": "folders", "train": "  "}}, "data.train: an empty path"),
-    ({"data": {"shifts": {"a": "b/" + "a" * 256}}}, "data.shifts.a.path: a folder or file name of more than 255"),
+    ({"data": {"shifts": {"a": "b/" + "a" * 256}}}, "data.shifts.a: a folder or file name of more than 255"),
     ({"data": {"source": "folders", "class_names": {1: "one"}}}, "data.class_names.1"),
     ({"data": {"source": "folders", "class_names": {"one": 1}}}, "data.class_names.one: "),
     ({"data": {"source": "folders", "class_names": {"no": False}}}, "in quotes"),
@@ -271,7 +271,7 @@ def test_an_arm_overrides_the_training_of_the_study() -> None:
 def test_retrieved_images_may_be_a_path_alone() -> None:
     found = [parse_recipe(SMALL | {"data": {"retrieved": place}}).data for place in ("a", {"path": "a"}, None, {})]
     assert found[0] == found[1] != found[2] == found[3]
-    assert str(found[0].retrieved.path) == "a" and found[2].search_clip == "pictograms"
+    assert found[0].retrieved.path == Files(path="a") and found[2].search_clip == "pictograms"
     given = {"path": "a", "search": "b", "clip": "c", "per_class": 3}
     given |= {"without": {"cells": ["*/emoji"]}}
     recipe = parse_recipe(SMALL | {"data": {"retrieved": given}})
@@ -316,7 +316,7 @@ def test_all_augmentations_are_named() -> None:
 
 def test_a_further_folder_is_a_source() -> None:
     recipe = parse_recipe(SMALL | {"data": {"extra": {"deepaugment": "x"}}} | arm(mixture=["real", "deepaugment"]))
-    assert recipe.data.extra == {"deepaugment": Path("x")}
+    assert recipe.data.extra == {"deepaugment": Files(path="x")}
     assert recipe.generated_sets() == []
 
 

@@ -19,7 +19,7 @@ _ROOT = Path(__file__).parents[1]
 _CORE = ("core.images", "core.keys", "core.devices", "core.precision")
 _READERS = "data.readers."  # which decide what is listed, and so the fingerprints that are among the inputs
 _MODULES = {  # what may decide the bytes of each kind of artifact, whichever process makes it
-    "dataset": (*_CORE, "classifiers.precision", "data.reading", "data.shard_files", "generate"),
+    "dataset": (*_CORE, "classifiers.precision", "data.image_files", "data.shard_files", "generate"),
     "generator": (*_CORE, "classifiers.networks", "classifiers.precision", "data", "generate"),
     "checkpoint": (*_CORE, "data", "classifiers", "train"),
     "predictions": (*_CORE, "data", "classifiers"),

@@ -1,4 +1,4 @@
-from .audited import (
+from .audit_files import (
     BY_IMAGE as BY_IMAGE,
     DISTANCE as DISTANCE,
     NEAREST as NEAREST,
@@ -7,7 +7,7 @@ from .audited import (
     audit_folder as audit_folder,
     read_by_image as read_by_image,
 )
-from .baselines import (
+from .baseline_tables import (
     clip_accuracies as clip_accuracies,
     column_index as column_index,
     listing as listing,
@@ -16,8 +16,10 @@ from .baselines import (
     suggestion as suggestion,
 )
 from .broken import Broken as Broken, leave_out as leave_out, without_broken as without_broken
+from .class_naming import readable_names as readable_names
 from .class_subset import relabeled as relabeled
 from .classes import FolderClasses as FolderClasses, classes_of as classes_of
+from .data_source import DataSource as DataSource, load_data as load_data, with_derived as with_derived
 from .filters import (
     below as below,
     kept_indices as kept_indices,
@@ -26,13 +28,14 @@ from .filters import (
     write_filter as write_filter,
     write_reviewed as write_reviewed,
 )
-from .folders import by_style as by_style, open_images as open_images
 from .grouping import APART as APART, Names as Names, names_if_known as names_if_known
 from .hub_sets import as_written as as_written, is_on_hub as is_on_hub
+from .image_files import describe_broken as describe_broken, read_image as read_image, walk_images as walk_images
+from .image_kinds import Reader as Reader, published_line as published_line
 from .imagenet_classes import imagenet_numbers as imagenet_numbers
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
+from .labeled_images import by_style as by_style, open_images as open_images
 from .memory import MemoryImages as MemoryImages
-from .naming import readable_names as readable_names
 from .quality.diversity import (
     by_class as by_class,
     common_counts as common_counts,
@@ -46,18 +49,10 @@ from .quality.labels import (
 )
 from .quality.realism import halves as halves
 from .quality.sources import SourceEmbeddings as SourceEmbeddings, qualities as qualities
-from .reader import (
-    DataSource as DataSource,
-    Reader as Reader,
-    load_data as load_data,
-    published_line as published_line,
-    with_derived as with_derived,
-)
 from .readers.domain_sets import domains_in as domains_in
-from .reading import describe_broken as describe_broken, read_image as read_image, walk_images as walk_images
 from .retrieval import filled_quotas as filled_quotas, retrieve as retrieve
 from .reviews import Review as Review, decide as decide, read_review as read_review, review_of as review_of
-from .searches import (
+from .search_results import (
     SEARCHED_BY as SEARCHED_BY,
     FoundImages as FoundImages,
     best_classes as best_classes,
@@ -81,7 +76,7 @@ from .shards import (
     making as making,
     missing_shards as missing_shards,
 )
-from .stored import (
+from .stored_images import (
     open_stored as open_stored,
     require_outside as require_outside,
     require_there as require_there,

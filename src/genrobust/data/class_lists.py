@@ -1,4 +1,4 @@
-"""Lists of classes: what the key `data.classes` chooses among those of a source."""
+"""The key `data.classes`: which of the classes of a source a study takes."""
 
 from __future__ import annotations
 
@@ -17,34 +17,36 @@ def choose_classes(
     """Return the ids that the key `data.classes` chooses among `ids`.
 
     Args:
-        find: Returns the id of a class by what a list or a line calls it; raises UserError for no class.
-        sets: What a text may be that is no file, for messages.
+        find: Returns the id of a class by its word in a list or a line. Raises UserError if there is no such class.
+        sets: Words that `wanted` may be if it is no file, for messages.
 
     Raises:
-        UserError: A name is no class, a class is named twice, or there are not so many. The message names the key, or
-            the file and its line.
+        UserError: A word is no class, a class is named twice, or there are too few. The message names the key, or the
+            file and its line.
     """
     if isinstance(wanted, ClassSample):
         if wanted.count > len(ids):
             raise UserError(f"{KEY}.count: there are {len(ids)} classes, not {wanted.count}: lower it")
         return sorted(ids, key=lambda id: hashed_seed(wanted.seed, id))[: wanted.count]
-    seen: dict[str, str] = {}
-    for where, name in _listed(Path(wanted), sets) if isinstance(wanted, str) else ((KEY, name) for name in wanted):
+    listed = _read_list(Path(wanted), sets) if isinstance(wanted, str) else [(KEY, word) for word in wanted]
+    word_of: dict[str, str] = {}
+    for where, word in listed:
         try:
-            id = find(name)
+            id = find(word)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
-        if id in seen:
-            raise UserError(f"{where}: {id} is listed before, as {seen[id]!r}: list it once")
-        seen[id] = name
-    return [*seen]
+        if id in word_of:
+            raise UserError(f"{where}: {id} is listed before, as {word_of[id]!r}: list it once")
+        word_of[id] = word
+    return list(word_of)
 
 
-def _listed(path: Path, sets: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the place and the text of each line of a file that is not empty; " #" begins a comment."""
+def _read_list(path: Path, sets: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the place and the text of each line that is not empty. " #" begins a comment."""
     if not path.exists():
         known = ", ".join(("all", *sets))
         raise UserError(f"{KEY}: there is no file {path}: give a list of classes, a text file of them, {known}")
     for number, line in read_lines(path, KEY):
-        if text := f" {line}".partition(" #")[0].strip():
+        text = f" {line}".partition(" #")[0].strip()
+        if text:
             yield f"{path}, line {number}", text

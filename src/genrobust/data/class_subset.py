@@ -1,4 +1,4 @@
-"""Takes some of the classes of a study, as if there were no others."""
+"""Take some of the classes of a study, as if there were no others."""
 
 from __future__ import annotations
 
@@ -16,49 +16,73 @@ from genrobust.recipe import ClassSample
 def of_classes(
     data: StudyData, classes: FolderClasses, wanted: ClassSample | Sequence[str] | str
 ) -> tuple[StudyData, FolderClasses]:
-    """Return `data` and `classes` with some of the classes alone, in their order; "all" changes nothing.
+    """Return `data` and `classes` with the wanted classes only, in their order. "all" changes nothing.
 
-    A shifted test set without an image of them is left out, with a notice.
+    A shifted test set without an image of these classes is left out, with a notice.
 
     Raises:
-        UserError: A name is no class, a class is named twice, there are not so many, or a set has no image of them.
+        UserError: A name is no class, a class is named twice, there are too few, or a set has no image of them.
     """
     if wanted == "all":
         return data, classes
-    ids = data.labels.ids
+    kept = _find_labels(data.labels, classes, wanted)
+    new_labels = np.full(len(data.labels), -1)
+    new_labels[kept] = np.arange(len(kept))
+    learned = {key: relabeled(images, new_labels) for key, images in data.learned.items()}
+    tests = {name: relabeled(images, new_labels) for name, images in data.tests.items()}
+    labels = LabelSpace(tuple(data.labels.classes[label] for label in kept), data.labels.shared_prompts)
+    required = {"train": learned["train"]}
+    if data.clean in tests:
+        required[data.clean] = tests[data.clean]
+    if len(data.val):
+        required["val"] = learned["val"]
+    for name, images in required.items():
+        if not len(images):
+            raise UserError(f"{KEY}: {name} has no image of these classes: choose others")
+    empty = [name for name, images in tests.items() if not len(images)]
+    if empty:
+        data = data.noted(f"{KEY}: no image of these classes in {', '.join(empty)}, left out")
+    left = {name: images for name, images in tests.items() if len(images)}
+    data = replace(data.replaced(learned), labels=labels, tests={**left})
+    return data, _restrict(classes, kept, labels)
+
+
+def _find_labels(labels: LabelSpace, classes: FolderClasses, wanted: ClassSample | Sequence[str] | str) -> list[int]:
+    """Return the labels of the wanted classes, ascending."""
 
     def find(name: str) -> str:
-        if (label := classes.match(name)) is None:
+        label = classes.match(name)
+        if label is None:
             raise UserError(f"there is no class {name!r}{perhaps(classes.near(name))}")
-        return ids[label]
+        return labels.ids[label]
 
-    chosen = {*choose_classes(wanted, ids, find)}
-    kept = [label for label, id in enumerate(ids) if id in chosen]
-    numbers = np.full(len(ids), -1)
-    numbers[kept] = np.arange(len(kept))
-    sets = {key: relabeled(images, numbers) for key, images in data.learned.items()}
-    tests = {name: relabeled(images, numbers) for name, images in data.tests.items()}
-    for name in ("train", data.clean):
-        if not len(tests.get(name, sets["train"])):
-            raise UserError(f"{KEY}: {name} has no image of these classes: choose others")
-    without = [name for name, images in tests.items() if not len(images)]
-    if without:
-        data = data.noted(f"{KEY}: no image of these classes in {', '.join(without)}, left out")
-    labels = LabelSpace(tuple(data.labels.classes[label] for label in kept), data.labels.shared_prompts)
-    if len(data.val) and not len(sets["val"]):
-        raise UserError(f"{KEY}: val has no image of these classes: choose others")
-    left_out = [label for label in range(len(ids)) if label not in kept]
-    unused = {text for k in left_out for text in (classes.folders[k], *data.labels.classes[k].spellings)}
+    chosen = set(choose_classes(wanted, labels.ids, find))
+    return [label for label, id in enumerate(labels.ids) if id in chosen]
+
+
+def _restrict(classes: FolderClasses, kept: Sequence[int], labels: LabelSpace) -> FolderClasses:
+    """Return the classes at `kept` with their new `labels`. All names of the others become unused."""
+    unused = set(classes.unused)
+    for label, folder in enumerate(classes.folders):
+        if label not in kept:
+            unused |= {folder, *classes.labels.classes[label].spellings}
     folders = tuple(classes.folders[label] for label in kept)
-    data = replace(data.replaced(sets), labels=labels, tests={name: t for name, t in tests.items() if len(t)})
-    return data, replace(classes, labels=labels, folders=folders, unused=classes.unused | unused)
+    return replace(classes, labels=labels, folders=folders, unused=frozenset(unused))
 
 
-def relabeled(images: ImageSet, numbers: np.ndarray) -> Subset:
-    """Return the images of some classes with new labels, `numbers` [K] by old one, -1 for classes that are left out."""
-    chosen = Subset(images, np.flatnonzero(numbers[images.labels] >= 0))
-    chosen.labels = numbers[chosen.labels]
+def relabeled(images: ImageSet, new_labels: np.ndarray) -> Subset:
+    """Return the images of some classes with new labels.
+
+    Args:
+        new_labels: New label by old label, int [K]; -1 for classes that are left out.
+    """
+    chosen = Subset(images, np.flatnonzero(new_labels[images.labels] >= 0))
+    chosen.labels = new_labels[chosen.labels]
     if chosen.accepted is not None:
-        chosen.accepted = tuple(tuple(n for n in numbers[list(old)].tolist() if n >= 0) for old in chosen.accepted)
-    chosen.fingerprint = digest([chosen.fingerprint, numbers.tolist()])
+        accepted = []
+        for old_labels in chosen.accepted:
+            mapped = new_labels[list(old_labels)]
+            accepted.append(tuple(mapped[mapped >= 0].tolist()))
+        chosen.accepted = tuple(accepted)
+    chosen.fingerprint = digest([chosen.fingerprint, new_labels.tolist()])
     return chosen

@@ -1,6 +1,6 @@
 """Filters: lists of the images of a dataset that are left out, with reasons.
 
-The shards stay as they are. A filter is an artifact of its own, with a row a rejected image; its manifest says by what
+A filter does not change the shards. It is an artifact of its own, with a row per rejected image. Its manifest names the
 rule.
 """
 
@@ -14,26 +14,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from genrobust.core import (
-    GenrobustError,
-    ImageSet,
-    Manifest,
-    UserError,
-    made_by,
-)
-from genrobust.data.image_lists import reading_list, write_list
+from genrobust.core import GenrobustError, ImageSet, Manifest, UserError, made_by
+from genrobust.data.key_lists import reading_list, write_list
 from genrobust.data.reviews import Review
 from genrobust.data.shards import ShardDataset
 
+Inputs = Mapping[str, Any]
 _FILE = "rejected.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64()), ("reason", pa.string())])
 
 
 @dataclass(frozen=True, slots=True)
 class FilterResult:
-    """The images of a dataset that are left out: of `made` images, `kept` are kept.
+    """A filter of a dataset of `made` images, of which `kept` remain.
 
-    `by` names the score that decides; `fingerprint` is the dataset's; `rejected` maps a key to its reason.
+    Attributes:
+        by: Name of the score that decides.
+        fingerprint: Fingerprint of the dataset.
+        rejected: Reason for each rejected image, by key.
     """
 
     folder: Path
@@ -45,61 +43,74 @@ class FilterResult:
 
 
 def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
-    """Find the images, bool [N], among the lowest `share`, between 0 and 1, of `scores` [N] of their class.
+    """Return which images are among the lowest `share` of `scores` [N] of their class, bool [N].
 
-    Rounded down, so that a class is never emptied; of equal scores the later image goes first.
+    The number is rounded down, so no class becomes empty. Of equal scores, the later image goes first.
+
+    Args:
+        labels: Int [N].
+        share: Between 0 and 1.
     """
-    out = np.zeros(len(scores), dtype=bool)
+    is_lowest = np.zeros(len(scores), dtype=bool)
     for label in np.unique(labels):
         in_class = np.flatnonzero(labels == label)
         order = in_class[np.lexsort((-in_class, scores[in_class]))]
-        out[order[: int(share * len(in_class) + 1e-9)]] = True
-    return out
+        count = int(share * len(in_class) + 1e-9)  # 0.3 of 10 is 3, in spite of rounding
+        is_lowest[order[:count]] = True
+    return is_lowest
 
 
 def below(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Find the images, bool [N], that score below `threshold`.
+    """Return which images score below `threshold`, bool [N]. NaN counts as below.
 
     Raises:
         UserError: Every image scores below it.
     """
-    out = ~(scores >= threshold)  # which NaN is not
-    if out.all():
+    is_below = ~(scores >= threshold)
+    if is_below.all():
         raise UserError(f"every image scores below {threshold:g} (the highest: {scores.max():g}): lower threshold")
-    return out
+    return is_below
+
+
+@dataclass(frozen=True, slots=True)
+class _Rejected:
+    """The images that a filter leaves out: their indices int64 [M], with a score and a reason each."""
+
+    indices: np.ndarray
+    scores: np.ndarray
+    reasons: Sequence[str]
 
 
 def write_filter(
-    images: ImageSet,
-    by: str,
-    scores: np.ndarray,
-    rejected: np.ndarray,
-    rule: str,
-    place: Path,
-    inputs: Mapping[str, Any],
+    images: ImageSet, by: str, scores: np.ndarray, rejected: np.ndarray, rule: str, folder: Path, inputs: Inputs
 ) -> FilterResult:
     """Write the filter of `images` that leaves out `rejected`, bool [N].
 
     Args:
         by: The name of the score.
-        rule: Says in words why an image is rejected.
-        place: The folder of the filter, which is named after its `inputs`.
+        scores: Score of each image, float [N].
+        rule: Why an image is rejected.
+        folder: The folder of the filter, which is named after its `inputs`.
 
     Raises:
         GenrobustError: A score is no number.
     """
-    if lost := np.flatnonzero(~np.isfinite(scores)).tolist():
+    lost = np.flatnonzero(~np.isfinite(scores)).tolist()
+    if lost:
         raise GenrobustError(
             f"the {by} of {len(lost)} of {len(images)} images is no number, such as that of {images.keys[lost[0]]} "
             f"({scores[lost[0]]}): check the weights of the judging model, and filter again"
         )
-    out = np.flatnonzero(rejected)
-    reasons = [f"{by} {score:.4f}: {rule}" for score in scores[out]]
-    return _write(images, by, rule, out, scores[out], reasons, place, inputs)
+    indices = np.flatnonzero(rejected)
+    reasons = [f"{by} {score:.4f}: {rule}" for score in scores[indices]]
+    return _write(images, by, rule, _Rejected(indices, scores[indices], reasons), folder, inputs)
 
 
-def write_reviewed(images: ShardDataset, review: Review, place: Path, inputs: Mapping[str, Any]) -> FilterResult:
-    """Write the filter of `images` that leaves out what a review rejects; `place` and `inputs` as for `write_filter`.
+def write_reviewed(images: ShardDataset, review: Review, folder: Path, inputs: Inputs) -> FilterResult:
+    """Write the filter of `images` that leaves out the images that a review rejects.
+
+    Args:
+        folder: See `write_filter`.
 
     Raises:
         UserError: The review is of other images, or rejects all of them.
@@ -107,27 +118,28 @@ def write_reviewed(images: ShardDataset, review: Review, place: Path, inputs: Ma
     review.check(images)
     if len(review.rejected) == len(images):
         raise UserError(f"{review.file} rejects every image of {images.folder}: accept some with genrobust view")
-    out = np.array([i for i, key in enumerate(images.keys) if key in review.rejected], dtype=np.int64)
-    reasons = [review.rejected[images.keys[i]] for i in out]
-    return _write(images, "review", "rejected by a person", out, np.full(len(out), np.nan), reasons, place, inputs)
+    indices = np.array([i for i, key in enumerate(images.keys) if key in review.rejected], dtype=np.int64)
+    reasons = [review.rejected[images.keys[i]] for i in indices]
+    no_scores = np.full(len(indices), np.nan)
+    return _write(images, "review", "rejected by a person", _Rejected(indices, no_scores, reasons), folder, inputs)
 
 
-def _write(
-    images: ImageSet,
-    by: str,
-    rule: str,
-    out: np.ndarray,
-    scores: np.ndarray,
-    reasons: Sequence[str],
-    place: Path,
-    inputs: Mapping[str, Any],
-) -> FilterResult:
-    """Write what leaves out the images at the indices `out`, int64 [M], with their scores and reasons."""
-    keys = [images.keys[i] for i in out]
-    columns = dict(zip(_SCHEMA.names, (keys, images.labels[out], scores, reasons), strict=True))
-    about = {"by": by, "rule": rule, "made": len(images), "kept": len(images) - len(out), "dataset": images.fingerprint}
-    write_list(place / _FILE, Manifest("filter", inputs, about, made_by("filter")), columns, _SCHEMA)
-    return read_filter(place)
+def _write(images: ImageSet, by: str, rule: str, rejected: _Rejected, folder: Path, inputs: Inputs) -> FilterResult:
+    columns = {
+        "key": [images.keys[i] for i in rejected.indices],
+        "label": images.labels[rejected.indices],
+        "score": rejected.scores,
+        "reason": rejected.reasons,
+    }
+    about = {
+        "by": by,
+        "rule": rule,
+        "made": len(images),
+        "kept": len(images) - len(rejected.indices),
+        "dataset": images.fingerprint,
+    }
+    write_list(folder / _FILE, Manifest("filter", inputs, about, made_by("filter")), columns, _SCHEMA)
+    return read_filter(folder)
 
 
 def read_filter(folder: Path) -> FilterResult:
@@ -138,14 +150,18 @@ def read_filter(folder: Path) -> FilterResult:
         GenrobustError: The filter is damaged.
     """
     with reading_list(folder / _FILE) as (table, facts):
-        rejected = dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
         return FilterResult(
-            folder, str(facts["by"]), int(facts["made"]), int(facts["kept"]), str(facts["dataset"]), rejected
+            folder=folder,
+            by=str(facts["by"]),
+            made=int(facts["made"]),
+            kept=int(facts["kept"]),
+            fingerprint=str(facts["dataset"]),
+            rejected=dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True)),
         )
 
 
 def kept_indices(images: ImageSet, filter: FilterResult) -> np.ndarray:
-    """Find the indices, int64 and ascending, that `filter` keeps.
+    """Return the indices of the images that `filter` keeps, int64 and ascending.
 
     Raises:
         UserError: The filter is of other images.

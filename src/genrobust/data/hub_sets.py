@@ -1,4 +1,4 @@
-"""Datasets of the Hugging Face hub in the place of folders: ``hf://datasets/OWNER/NAME@REVISION/FOLDER``."""
+"""Datasets of the Hugging Face hub instead of folders: ``hf://datasets/OWNER/NAME@REVISION/FOLDER``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 from genrobust.core import UserError, download
 
-_SCHEME, _KIND = "hf:", "datasets"  # a path has one slash after the scheme, where the address had two
+# As a path, the address has one slash after the scheme.
+_SCHEME, _KIND = "hf:", "datasets"
 _FORM = "hf://datasets/OWNER/NAME, with @REVISION after NAME and /FOLDER after that where needed"
 
 
@@ -16,32 +17,32 @@ def is_on_hub(path: Path) -> bool:
 
 
 def as_written(path: Path) -> str:
-    """Return `path` as text, an address on the hub with both slashes of its scheme."""
+    """Return `path` as a user writes it: an address on the hub has two slashes after its scheme."""
     return "hf://" + "/".join(path.parts[1:]) if is_on_hub(path) else str(path)
 
 
 def fetch_dataset(path: Path) -> Path:
-    """Fetch what an address on the hub names, and return its place in the hub's cache; any other path as it is.
+    """Download the dataset at an address on the hub, and return its path in the hub's cache. Return other paths as is.
 
-    What is in the cache is used without a network, and else not fetched again; without a revision, unless there is a
-    newer one. A pattern in the last part, such as ``data/train-*.parquet``, fetches the files that match. No code of a
-    dataset is run.
+    What is in the cache is used without a network. With a revision, it is not downloaded again. Without one, it is
+    downloaded again if the hub has a newer version. A pattern in the last part, such as ``data/train-*.parquet``,
+    downloads the files that match. No code of a dataset is run.
 
     Raises:
-        UserError: An address that cannot be one, or a place that the dataset does not have.
-        GenrobustError: The dataset cannot be fetched.
+        UserError: The address is wrong, or the dataset has no such folder.
+        GenrobustError: The download fails.
     """
     if not is_on_hub(path):
         return path
-    _, kind, owner, named, *inside = (*path.parts, "", "", "")
-    if named.endswith("@refs"):  # such as refs/convert/parquet, where the hub keeps its own copies
-        named, inside = "/".join([named, *inside[:2]]), inside[2:]
-    if kind != _KIND or not named:
+    _, kind, owner, name, *inside = (*path.parts, "", "", "")
+    if name.endswith("@refs"):  # a revision with slashes, such as refs/convert/parquet
+        name = "/".join([name, *inside[:2]])
+        inside = inside[2:]
+    if kind != _KIND or not name:
         raise UserError(f"{as_written(path)}: an address on the hub is {_FORM}")
-    place = "/".join(filter(None, inside))
+    place = "/".join(part for part in inside if part)
     wanted = [place, f"{place}/*"] if place else None
-    remedy = "name the folder of a download"
-    folder = download(as_written(path), f"{owner}/{named}", wanted, remedy, kind="dataset")
+    folder = download(as_written(path), f"{owner}/{name}", wanted, "name the folder of a download", kind="dataset")
     if not any(folder.glob(place or "*")):
-        raise UserError(f"{as_written(path)}: the dataset {owner}/{named} has no {place or 'files'}")
+        raise UserError(f"{as_written(path)}: the dataset {owner}/{name} has no {place or 'files'}")
     return folder / place

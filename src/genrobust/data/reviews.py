@@ -1,7 +1,7 @@
-"""Reviews: which images of a generated dataset a person accepts or rejects, with reasons, in a file beside the dataset.
+"""Reviews: which images of a generated dataset a person accepts or rejects, in a file next to the dataset.
 
-The file is written whole at each decision. It is read anew each time, so that a person may edit it, and several viewers
-of one dataset lose nothing.
+Each decision writes the whole file and reads it first. So a person may edit it, and several viewers of one dataset lose
+nothing.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from genrobust.data.shards import ShardDataset
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The decisions in `file` on the images of the dataset called `dataset`, by the keys of the images.
+    """The decisions in `file` on the images of the dataset called `dataset`.
 
-    `fingerprint` is that of the images; `rejected` maps a key to its reason.
+    Attributes:
+        fingerprint: Fingerprint of the images.
+        accepted: Keys of accepted images.
+        rejected: Reason for each rejected image, by key.
     """
 
     file: Path
@@ -28,13 +31,14 @@ class Review:
     rejected: dict[str, str]
 
     def check(self, images: ShardDataset) -> None:
-        """Raise UserError if this is a review of other images, or names one that is not among them."""
+        """Raise UserError if this is a review of other images, or names an unknown image."""
         if self.fingerprint != images.fingerprint:
             raise UserError(
                 f"{self.file} is a review of {self.dataset} ({self.fingerprint}), and not of the images in "
                 f"{images.folder} ({images.fingerprint}): review these with genrobust view"
             )
-        if unknown := {*self.accepted, *self.rejected}.difference(images.keys):
+        unknown = {*self.accepted, *self.rejected}.difference(images.keys)
+        if unknown:
             raise UserError(f"{self.file} names {min(unknown)!a}, which is no image of {images.folder}: remove it")
 
 
@@ -53,10 +57,10 @@ def read_review(file: Path) -> Review:
 
 
 def review_of(images: ShardDataset) -> Review:
-    """Read the review of a dataset, ``NAME.review.json`` beside its folder; one without decisions where there is none.
+    """Read the review of a dataset, ``NAME.review.json`` next to its folder. Without a file, it has no decisions.
 
     Raises:
-        UserError: It is no review, or one of other images.
+        UserError: The file is no review, or a review of other images.
     """
     folder = images.folder.resolve()
     file = folder.with_name(f"{folder.name}.review.json")
@@ -68,16 +72,17 @@ def review_of(images: ShardDataset) -> Review:
 
 
 def decide(images: ShardDataset, keys: Sequence[str], reason: str | None) -> Review:
-    """Reject the images `keys` for a `reason`, accept them for "", or take the decision back for None.
+    """Write a decision on the images `keys`, and return the review.
 
-    Returns:
-        The review, which is on the disk then.
+    Args:
+        reason: Reason to reject the images. "" accepts them, and None takes the decision back.
 
     Raises:
-        UserError: The file is no review of these images, or cannot be written; or the dataset is no longer there.
-        GenrobustError: There is no room.
+        UserError: The file is no review of these images, or cannot be written; or the dataset has been removed.
+        GenrobustError: The disk is full.
     """
-    if not images.folder.is_dir():  # the lock would make it anew
+    # The lock would create the folder again.
+    if not images.folder.is_dir():
         raise UserError(f"{images.folder} is no longer there: move it back, or run genrobust view on its new place")
     with lock(images.folder, wait=True):
         review = review_of(images)

@@ -1,4 +1,4 @@
-"""Generated datasets on disk: artifacts whose parts are shards."""
+"""Generated datasets on disk: artifacts that consist of shards."""
 
 from __future__ import annotations
 
@@ -30,25 +30,28 @@ from genrobust.core import (
     make_folder,
     reading,
 )
-from genrobust.data.naming import readable_names
-from genrobust.data.reading import read_image
+from genrobust.data.class_naming import readable_names
+from genrobust.data.image_files import read_image
 from genrobust.data.shard_files import GIVEN_UP, OK, SCHEMA, is_key, schema_of, shard_name, shard_rows, tar_of
 
 MOST_SHARDS = 10**6
-NAMES = "class_names"  # in a manifest: the names of the classes in the user's data, each with the one to show
-_HASH_BYTES = 32
-# What opening a dataset reads; the rest is read when asked for, since a large dataset has a million rows.
+# Key of the manifest: names of the classes in the user's data, each with the name to show.
+NAMES = "class_names"
+_HASH_BYTES = 32  # of a SHA-256
+# Columns that opening a dataset reads. A large dataset has a million rows, so the others are read when needed.
 _INDEX = ("key", "label", "style", "offset", "size", "image_sha256", "status", "reason")
 _FAULTS = ("black", "blank", "nan", "unsafe")
-USED = ("status", "reason", "redraws", *_FAULTS)  # the columns that `making` counts
+USED = ("status", "reason", "redraws", *_FAULTS)  # columns that `making` counts
 
 
 @dataclass(frozen=True, slots=True)
 class Making:
     """Counts over the requests of a dataset.
 
-    Of `requests`, `given_up` gave no image (`reasons` counts why) and `redrawn` were drawn more than once. `faults`
-    counts the requests with a draw that was black, blank (one flat color), not a number, or unsafe.
+    Attributes:
+        given_up: Requests that gave no image. `reasons` counts why.
+        redrawn: Requests that were drawn more than once.
+        faults: Requests with a draw that was black, blank (one flat color), not a number, or unsafe.
     """
 
     requests: int
@@ -59,12 +62,12 @@ class Making:
 
 
 def begin_dataset(folder: Path, about: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> None:
-    """Begin a dataset in `folder`, unless it was begun there before.
+    """Begin a dataset in `folder`, unless it was begun before.
 
     Args:
-        about: All that decides its images, as flat JSON with ``shards`` (their number) among its keys, and the names of
-            its classes (`NAMES`), which do not.
-        inputs: What the folder is named after, if it is named by a hash.
+        about: Everything that decides its images, as flat JSON, with ``shards`` (their number). `NAMES`, the names of
+            its classes, are in it, too, and do not decide images.
+        inputs: Values that the folder is named after, if its name has a hash.
 
     Raises:
         UserError: The folder holds another dataset (the message names what differs) or other files, or cannot be
@@ -74,17 +77,19 @@ def begin_dataset(folder: Path, about: Mapping[str, Any], inputs: Mapping[str, A
     make_folder(folder)
     inputs = inputs or {}
     Artifact(folder).begin(Manifest("dataset", inputs, about, made_by("dataset", inputs.get("plugins", ()))))
-    wanted, existing = json.loads(json.dumps(about)), read_about(folder)
-    keys = sorted((wanted.keys() | existing.keys()) - {NAMES})
-    differing = [k for k in keys if wanted.get(k) != existing.get(k)]
-    if differing:
-        rows = [f"  {k}: there {_short(existing.get(k))}, asked for {_short(wanted.get(k))}" for k in differing]
+    wanted = json.loads(json.dumps(about))
+    existing = read_about(folder)
+    rows = []
+    for key in sorted((wanted.keys() | existing.keys()) - {NAMES}):
+        if wanted.get(key) != existing.get(key):
+            rows.append(f"  {key}: there {_short(existing.get(key))}, asked for {_short(wanted.get(key))}")
+    if rows:
         problem = f"{folder} holds another dataset: choose another folder, or delete that one"
         raise UserError("\n".join([problem, *rows]))
 
 
 def finish_dataset(folder: Path) -> None:
-    """Publish the dataset in `folder` if all shards are done, or reopen it if one was set aside since."""
+    """Publish the dataset in `folder` if all shards are done. Reopen it if one was discarded since."""
     dataset = Artifact(folder)
     total = read_about(folder)["shards"]
     complete = not missing_shards(folder, total)
@@ -104,10 +109,10 @@ def is_dataset(folder: Path) -> bool:
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """Read what decides the images of the dataset in `folder`, as flat JSON.
+    """Read everything that decides the images of the dataset in `folder`, as flat JSON.
 
     Raises:
-        UserError: There is no dataset, or one of another version of genrobust.
+        UserError: There is no dataset, or another version of genrobust wrote it.
         GenrobustError: The manifest is damaged.
     """
     if not is_dataset(folder):
@@ -117,41 +122,52 @@ def read_about(folder: Path) -> dict[str, Any]:
         )
     manifest = Artifact(folder).manifest()
     about = dict(manifest.about)
-    shards, ids = about.get("shards"), about.get("class_ids", [])
-    names = about.get(NAMES, dict.fromkeys(map(str, ids), "") if isinstance(ids, list) else None)
-    is_right = {
-        "kind": manifest.kind == "dataset",
-        "shards": type(shards) is int and 0 <= shards <= MOST_SHARDS,
-        "class_ids": isinstance(ids, list) and len({id for id in ids if type(id) is str}) == len(ids),
-        NAMES: isinstance(ids, list)
-        and isinstance(names, dict)
-        and len(names) == len(ids)
-        and all(type(shown) is str for shown in names.values()),
-    }
-    if wrong := [key for key, right in is_right.items() if not right]:
-        raise UserError(f"{folder / MANIFEST} is that of no dataset of images: look at its {wrong[0]}")
+    wrong = "kind" if manifest.kind != "dataset" else _find_wrong_key(about)
+    if wrong:
+        raise UserError(f"{folder / MANIFEST} is that of no dataset of images: look at its {wrong}")
     return about
 
 
-def missing_shards(folder: Path, total: int) -> list[int]:
-    """Return which of `total` shards are not done in `folder`, ascending; all of them where there is no such folder.
+def _find_wrong_key(about: Mapping[str, Any]) -> str:
+    """Return the first key that is not as `begin_dataset` writes it. Empty if all are right."""
+    shards = about.get("shards")
+    if type(shards) is not int or not 0 <= shards <= MOST_SHARDS:
+        return "shards"
+    ids = about.get("class_ids", [])
+    if not isinstance(ids, list) or not _are_unique_texts(ids):
+        return "class_ids"
+    names = about.get(NAMES, dict.fromkeys(ids, ""))
+    if not isinstance(names, dict) or len(names) != len(ids) or not all(type(text) is str for text in names.values()):
+        return NAMES
+    return ""
 
-    Of a folder at a URL, those that others made count.
+
+def _are_unique_texts(values: Sequence[Any]) -> bool:
+    texts = {value for value in values if type(value) is str}
+    return len(texts) == len(values)
+
+
+def missing_shards(folder: Path, total: int) -> list[int]:
+    """Return which of `total` shards in `folder` are not done, ascending. All of them if there is no such folder.
+
+    For a folder at a URL, shards count that other machines have written.
     """
     Artifact(folder).fetch()
     return [index for index in range(total) if not (folder / f"{shard_name(index)}.json").exists()]
 
 
 def require_complete(folder: Path) -> None:
-    """Raise UserError where shards of the dataset in `folder` are missing."""
+    """Raise UserError if shards of the dataset in `folder` are missing."""
     total = read_about(folder)["shards"]
-    if missing := len(missing_shards(folder, total)):
-        lacking = f"{missing} of {total} shards are missing"
-        raise UserError(f"{folder} is not complete: {lacking}; generate again, and only they are made")
+    missing = len(missing_shards(folder, total))
+    if missing:
+        raise UserError(
+            f"{folder} is not complete: {missing} of {total} shards are missing; generate again, and only they are made"
+        )
 
 
 def discard_shards(folder: Path, total: int) -> None:
-    """Have all of `total` shards in `folder` made again, by removing the manifest of each."""
+    """Remove the manifests of all `total` shards in `folder`, so that they are made again."""
     for index in range(total):
         Artifact(folder).discard_part(shard_name(index))
 
@@ -160,27 +176,29 @@ def done_shards(folder: Path) -> list[int]:
     """Return the indices of the shards that are done, ascending.
 
     Raises:
-        GenrobustError: A file of a shard is missing or has another size than was written.
-            This check is cheap enough to make always.
+        GenrobustError: A file of a shard is missing or has the wrong size. This check is cheap.
     """
-    dataset, total = Artifact(folder), read_about(folder)["shards"]
+    dataset = Artifact(folder)
+    total = read_about(folder)["shards"]
     done = sorted(set(range(total)) - set(missing_shards(folder, total)))
     for index in done:
         shard = dataset.part(shard_name(index))
-        if shard is not None and (lacking := dataset.lacks(shard.files)):
-            problem = f"{folder / lacking[0]} is missing, or has another size than was written"
-            raise GenrobustError(f"{problem}: {dataset.remedy}")
+        lacking = dataset.lacks(shard.files) if shard is not None else []
+        if lacking:
+            raise GenrobustError(
+                f"{folder / lacking[0]} is missing, or has another size than was written: {dataset.remedy}"
+            )
     return done
 
 
 class ShardDataset(ImageSet):
-    """A generated dataset, as an ImageSet: the images of its done shards, in the order of their requests.
+    """A generated dataset: the images of its done shards, in the order of their requests.
 
     Attributes:
-        about: What decides its images, as flat JSON, and the names of its classes.
+        about: See `read_about`.
         labels: int64 [N], indices into `class_ids`.
-        label_names: The classes by the names that they have in the user's data.
-        given_up: The reason by the key of each request that gave no image.
+        label_names: Names of the classes in the user's data.
+        given_up: Reason for each request that gave no image, by key.
     """
 
     def __init__(self, folder: Path, *, allow_partial: bool = False) -> None:
@@ -205,7 +223,7 @@ class ShardDataset(ImageSet):
         self.fingerprint = digest([decisive, [(index, self._tar_sha256(index)) for index in self._done]])
 
     def label_space(self) -> LabelSpace:
-        """Return the classes by their names to show, which are their prompts, too.
+        """Return the classes with their names to show. These are the prompts, too.
 
         Raises:
             UserError: There are fewer than two classes.
@@ -221,37 +239,49 @@ class ShardDataset(ImageSet):
         return shard.files[tar_of(self.folder, index).name].sha256
 
     def _read_index(self) -> None:
-        """Read what is held of every image, about 200 bytes each: a dataset may have millions."""
+        """Read keys, labels, styles, places and hashes, about 200 bytes per image: a dataset may have millions."""
         keys: list[str] = []
         styles: list[str] = []
-        columns: dict[str, list[np.ndarray]] = {name: [] for name in ("label", "offset", "size")}
-        counts, hashes, then = [], [], self._artifact.remedy
+        counts: list[int] = []
+        hashes: list[bytes] = []
+        columns: dict[str, list[np.ndarray]] = {"label": [], "offset": [], "size": []}
+        then = self._artifact.remedy
         self._artifact.fetch_files(f"{shard_name(index)}.parquet" for index in self._done)
-        for index in self._done:  # one at a time, so that only what is kept of them is in memory together
+        # One shard at a time, so that only the index of all shards is in memory.
+        for index in self._done:
             rows = shard_rows(self.folder, index, _INDEX)
-            ok, given_up = _with_status(rows, OK), _with_status(rows, GIVEN_UP)
+            given_up = _with_status(rows, GIVEN_UP)
             self.given_up |= zip(given_up["key"].to_pylist(), given_up["reason"].to_pylist(), strict=True)
-            counts.append(ok.num_rows)
-            keys += ok["key"].to_pylist()
-            styles += (sys.intern(style or "") for style in ok["style"].to_pylist())
+            images = _with_status(rows, OK)
+            counts.append(images.num_rows)
+            keys += images["key"].to_pylist()
+            styles += [sys.intern(style or "") for style in images["style"].to_pylist()]
             path = self.folder / f"{shard_name(index)}.parquet"
             with reading(f"the hashes in {path}", TypeError, ValueError, then=f": {then}", kind=GenrobustError):
-                hashes.append(bytes.fromhex("".join(ok["image_sha256"].to_pylist())))
-            for name, parts in columns.items():
-                parts.append(ok[name].to_numpy())
-        joined = {name: np.concatenate([np.empty(0, np.int64), *parts]) for name, parts in columns.items()}
-        self.labels = joined["label"]
-        if self.class_ids and len(keys) and not 0 <= self.labels.min() <= self.labels.max() < len(self.class_ids):
+                hashes.append(bytes.fromhex("".join(images["image_sha256"].to_pylist())))
+            for name, of_shards in columns.items():
+                of_shards.append(images[name].to_numpy())
+        self.keys = keys
+        self.styles = styles
+        self.labels, self._offset, self._size = (_concatenate(of_shards) for of_shards in columns.values())
+        self._shard = np.repeat(np.array(self._done, np.int64), counts)
+        self._sha256 = b"".join(hashes)
+        self._check_index()
+
+    def _check_index(self) -> None:
+        """Raise GenrobustError for a label outside the classes, or a key that genrobust does not write."""
+        known = range(len(self.class_ids))
+        if self.class_ids and not set(np.unique(self.labels).tolist()) <= set(known):
             raise GenrobustError(
                 f"{self.folder} has images of other classes than the {len(self.class_ids)} in {MANIFEST}"
             )
-        if (odd := next((key for key in keys if not is_key(key)), None)) is not None:  # an export makes a name of it
-            problem = f"an image of the key {odd[:80]!a}, which genrobust did not write"
-            raise GenrobustError(f"{self.folder} has {problem}: {then}")
-        self.keys = keys
-        self.styles = styles
-        self._shard = np.repeat(np.array(self._done, np.int64), counts)
-        self._offset, self._size, self._sha256 = joined["offset"], joined["size"], b"".join(hashes)
+        # An export names files after keys.
+        for key in self.keys:
+            if not is_key(key):
+                raise GenrobustError(
+                    f"{self.folder} has an image of the key {key[:80]!a}, which genrobust did not write: "
+                    f"{self._artifact.remedy}"
+                )
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -289,16 +319,15 @@ class ShardDataset(ImageSet):
         return np.frombuffer(self._sha256, dtype=np.uint8).reshape(-1, _HASH_BYTES)
 
     def metadata(self, columns: Sequence[str] = tuple(SCHEMA.names)) -> pa.Table:
-        """Return one row a request of the done shards, given-up ones too, with `columns` of `SCHEMA`."""
-        return pa.concat_tables(
-            [schema_of(columns).empty_table(), *(shard_rows(self.folder, i, columns) for i in self._done)]
-        )
+        """Read `columns` of `SCHEMA` with one row per request of the done shards, also if it gave no image."""
+        tables = [shard_rows(self.folder, index, columns) for index in self._done]
+        return pa.concat_tables([schema_of(columns).empty_table(), *tables])
 
     def describe_copies(self) -> str:
-        """Describe the copies among the images where most are one; "" elsewhere.
+        """Describe the exact copies among the images if most are copies. Empty otherwise.
 
-        Images from different seeds differ in some byte. Two plain drawings may be alike; most images are alike only
-        where what draws them is broken, or takes no seed and has one prompt for each class.
+        Images from different seeds differ in some byte. Two plain drawings may be equal. Most images are equal only if
+        the generator is broken, or ignores the seed and has one prompt for each class.
         """
         copies = len(self) - len(np.unique(np.frombuffer(self._sha256, f"V{_HASH_BYTES}")))
         if 2 * copies <= len(self):
@@ -315,17 +344,28 @@ class ShardDataset(ImageSet):
         return all(f"{id}-val-" in key for id, key in zip(ids, self.keys, strict=True))
 
     def fetch_tars(self) -> None:
-        """Fetch all tars of a folder at a URL; else each is fetched when it is first read."""
+        """Download all tars of a dataset at a URL. Otherwise each is downloaded when it is first read."""
         self._artifact.fetch_files(tar_of(self.folder, index).name for index in self._done)
 
 
 def making(metadata: pa.Table) -> Making:
-    """Count over a dataset's metadata, one row a request, as `ShardDataset.metadata` returns it."""
+    """Count over the metadata of a dataset, which `ShardDataset.metadata` returns with the columns `USED`."""
     columns = {name: metadata[name].to_pylist() for name in USED}
-    reasons = Counter(r or "" for r, s in zip(columns["reason"], columns["status"], strict=True) if s == GIVEN_UP)
-    faults = {name: sum(map(bool, columns[name])) for name in _FAULTS}
-    redrawn = sum(map(bool, columns["redraws"]))
-    return Making(metadata.num_rows, reasons.total(), redrawn, faults, dict(sorted(reasons.items())))
+    reasons: Counter[str] = Counter()
+    for reason, status in zip(columns["reason"], columns["status"], strict=True):
+        if status == GIVEN_UP:
+            reasons[reason or ""] += 1
+    return Making(
+        requests=metadata.num_rows,
+        given_up=reasons.total(),
+        redrawn=sum(map(bool, columns["redraws"])),
+        faults={name: sum(map(bool, columns[name])) for name in _FAULTS},
+        reasons=dict(sorted(reasons.items())),
+    )
+
+
+def _concatenate(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.empty(0, np.int64), *arrays])
 
 
 def _with_status(table: pa.Table, status: str) -> pa.Table:

@@ -9,14 +9,12 @@ from .classify import (
     ZeroShotConfig as ZeroShotConfig,
 )
 from .data import (
-    READERS as READERS,
     SOURCES as SOURCES,
     CellShare as CellShare,
     ClassSample as ClassSample,
     DataConfig as DataConfig,
     GroupRule as GroupRule,
     ImageRule as ImageRule,
-    ShiftConfig as ShiftConfig,
     WithoutConfig as WithoutConfig,
 )
 from .diffusion import (
@@ -35,6 +33,7 @@ from .generate import (
     GeneratorConfig as GeneratorConfig,
     PromptConfig as PromptConfig,
 )
+from .images import READERS as READERS, Images as Images, ImagesConfig as ImagesConfig
 from .load import (
     is_recipe as is_recipe,
     load_recipe as load_recipe,

@@ -10,27 +10,17 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, field_validator, model_validator
 
 from genrobust.core import LabelSpace, Registry
+from genrobust.recipe.images import PACKAGE, Images, NamedImages
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import Count, PerClass, Seed
-from genrobust.recipe.section import Choice, Place, Section, checked, later_key, shown
+from genrobust.recipe.section import Choice, Section, checked, later_key, shown
 
 RULE = "such as {pattern: REGEX}"
-PACKAGE = "genrobust.data.readers"
 SOURCES: Registry[type[DataConfig]] = Registry("source", "genrobust.sources", PACKAGE)
-READERS: Registry[type[ShiftConfig]] = Registry("reader", "genrobust.readers", PACKAGE)
 
 
 def _accept_path(value: Any) -> Any:
     return {"path": value} if value is None or isinstance(value, str | Path) else value
-
-
-class ShiftConfig(Choice):
-    """One shifted test set: its `kind`, and in most cases its `path`. A path alone means `kind: folders`."""
-
-    chosen_by = "kind"
-    registry = READERS
-
-    kind: str = "folders"
 
 
 class ImageRule(Section):
@@ -143,8 +133,8 @@ class RetrievedConfig(Section):
     `without` then excludes some of them.
     """
 
-    path: Place | None = None
-    search: Place | None = None
+    path: Images | None = None
+    search: Images | None = None
     clip: str | None = None
     per_class: PerClass | None = None
     limit: Count | None = later_key(None)
@@ -202,10 +192,10 @@ class DataConfig(Choice):
 
     source: str = "pictograms"
     classes: Annotated[ClassSample | tuple[str, ...] | str, BeforeValidator(_accept_sample)] = later_key("all")
-    shifts: dict[Name, Annotated[ShiftConfig, BeforeValidator(_accept_path)]] = Field(default_factory=dict)
-    generated: Place | None = None
+    shifts: dict[Name, NamedImages] = Field(default_factory=dict)
+    generated: Images | None = None
     retrieved: Annotated[RetrievedConfig, BeforeValidator(_accept_path)] = RetrievedConfig()
-    extra: dict[Name, Place] = Field(default_factory=dict)
+    extra: dict[Name, Images] = Field(default_factory=dict)
     groups: dict[str, GroupRule] | GroupRule | None = None
     groups_apart: ImageRule | None = later_key(None)
     styles: ImageRule | None = later_key(None)
@@ -257,7 +247,8 @@ class DataConfig(Choice):
 
 def _paths_in(value: Any, key: str) -> Iterator[tuple[str, Path]]:
     if isinstance(value, Path):
-        yield key, value
+        # A set of images is named by its own key.
+        yield key.removesuffix(".path"), value
     elif isinstance(value, Section | dict):
         for name, inner in value.items() if isinstance(value, dict) else value:
             yield from _paths_in(inner, f"{key}.{name}")

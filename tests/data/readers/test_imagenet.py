@@ -13,7 +13,7 @@ import pytest
 from genrobust.core import ImageSet, UserError
 from genrobust.data import load_data
 from genrobust.data.imagenet_classes import listed_by_timm, wnids
-from genrobust.recipe import DataConfig, ShiftConfig
+from genrobust.recipe import DataConfig, ImagesConfig
 
 # Three classes, with what their images are filled with; the fourth has no part in the study. All but tench are in
 # ImageNet-R, goldfish being its first class.
@@ -56,7 +56,7 @@ def config(root: Path, **keys: object) -> DataConfig:
 
 
 def read(kind: str, path: Path, of: DataConfig, **keys: object) -> ImageSet:
-    shift = ShiftConfig.model_validate({"kind": kind, "path": path, **keys})
+    shift = ImagesConfig.model_validate({"kind": kind, "path": path, **keys})
     (images,) = shift.open("mine", of.folder_classes(), {}).values()
     return images
 

@@ -12,8 +12,9 @@ from small_study import contents, genrobust
 
 from genrobust.classifiers import load_checkpoint, predict_logits
 from genrobust.core import PARTS, GenrobustError, LabelSpace, UserError
-from genrobust.data.file_list import ListedImages
-from genrobust.leaks import NEAR, ShardDataset, read_by_image
+from genrobust.data import ShardDataset, read_by_image
+from genrobust.data.listing import ListedImages
+from genrobust.leaks import NEAR
 from genrobust.study import open_sets
 from genrobust.tools.export.classifier import export_classifier
 from genrobust.tools.export.format import FORMATS

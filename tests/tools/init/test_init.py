@@ -219,7 +219,7 @@ def test_given_generated_and_retrieved_images_become_arms(folders, styles, write
     recipe = loaded()
     names = " ".join(arm.name for arm in recipe.arms)
     assert names == "real real+randaugment generated real+generated real+retrieved"
-    assert (recipe.generator, recipe.data.generated) == (None, Path("made"))
+    assert (recipe.generator, recipe.data.generated.path) == (None, Path("made"))
     assert "per_class" not in Path("study.yaml").read_text(), "it would change nothing"
     assert not any("for generated images" in line for line in said)
 
@@ -239,7 +239,7 @@ def test_a_recipe_elsewhere_names_the_same_folders_and_network(folders, styles, 
     text = Path("deep/down/own.yaml").read_text()
     assert "train: ../../train" in text and "init: ../../net" in text
     recipe = load_recipe("deep/down/own.yaml")
-    assert (recipe.name, recipe.data.train, recipe.data.shifts["solid"].path) == ("own", Path("train"), Path("solid"))
+    assert (recipe.name, recipe.data.train.path, recipe.data.shifts["solid"].path) == ("own", Path("train"), Path("solid"))
     assert recipe.train.init == "net"
     assert "from scratch" not in recipe.arm_names, "bilinear images compare with no bicubic ones"
 

@@ -1,1 +1,1 @@
-"""What images are like: whether they show their label, how diverse and how real they are. No files."""
+"""Quality of images: label agreement, diversity and distance from real images. Works on arrays, not on files."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
 import torch
 
-ROWS = 1000  # whose distances to all others are held at once: a class may have hundreds of thousands of images
+# Rows whose distances to all others are in memory at once. A class may have hundreds of thousands of images.
+ROWS = 1000
 
 
 def pairwise_distance(features: np.ndarray) -> float:
@@ -25,28 +27,38 @@ def vendi_score(features: np.ndarray) -> float:
     rows = np.asarray(features, dtype=np.float64)
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     count, width = rows.shape
-    kernel = rows @ rows.T if count <= width else rows.T @ rows  # the two have the same eigenvalues beyond zeros
+    # Both matrices have the same eigenvalues except for zeros. Take the smaller one.
+    kernel = rows @ rows.T if count <= width else rows.T @ rows
     shares = np.linalg.eigvalsh(kernel / count)
     shares = shares[shares > 1e-12]
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def first_of_each_class(labels: np.ndarray, counts: dict[int, int]) -> np.ndarray:
-    """Find the indices, ascending, of the first `counts[k]` images of each class k: a matched sample."""
+    """Return the indices, ascending, of the first `counts[k]` images of each class k: a matched sample."""
     indices: list[np.ndarray] = [np.flatnonzero(labels == label)[:count] for label, count in counts.items()]
     return np.sort(np.concatenate(indices)) if indices else np.zeros(0, dtype=np.int64)
 
 
 def common_counts(*labels: np.ndarray) -> dict[int, int]:
-    """Count the images of each class that all of `labels` have; classes that one lacks are left out.
+    """Return for each class the number of images that all sets have. Classes that a set lacks are left out.
 
-    Diversity grows with the number of images, so sets are compared at the same.
+    Diversity grows with the number of images, so sets are compared at equal numbers.
+
+    Args:
+        labels: The labels of each set, int [N].
     """
-    classes = sorted(set.intersection(*({int(v) for v in np.unique(set_labels)} for set_labels in labels)))
-    return {label: min(int((set_labels == label).sum()) for set_labels in labels) for label in classes}
+    counts = [Counter(of_set.tolist()) for of_set in labels]
+    common = counts[0]
+    for of_set in counts[1:]:
+        common = common & of_set
+    return dict(sorted(common.items()))
 
 
 def by_class(features: np.ndarray, labels: np.ndarray, classes: Iterable[int]) -> dict[int, tuple[float, float]]:
     """Return `pairwise_distance` and `vendi_score` of each of `classes`, which have two images or more."""
-    by_label = {label: features[labels == label] for label in classes}
-    return {label: (pairwise_distance(rows), vendi_score(rows)) for label, rows in by_label.items()}
+    scores: dict[int, tuple[float, float]] = {}
+    for label in classes:
+        rows = features[labels == label]
+        scores[label] = (pairwise_distance(rows), vendi_score(rows))
+    return scores

@@ -1,4 +1,4 @@
-"""Label agreement: how often a classifier or a zero-shot CLIP takes an image for its label."""
+"""Label agreement: how often a classifier or a zero-shot CLIP predicts the label of an image."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import softmax
 
-TAKEN_FOR = 3  # wrong classes counted for each class
+TAKEN_FOR = 3  # most frequent wrong predictions that are listed for each class
 
 
 @dataclass(frozen=True, slots=True)
 class ClassAgreement:
-    """Of the `n` images of class `label`, `agreeing` are taken for it; `taken_for` counts the commonest others."""
+    """Predictions for the `n` images of class `label`.
+
+    Attributes:
+        agreeing: Number of correct ones.
+        taken_for: The most frequent wrong classes, each with its number.
+    """
 
     label: int
     n: int
@@ -37,19 +42,29 @@ class Agreement:
 
 
 def agreement(logits: np.ndarray, labels: np.ndarray, styles: Sequence[str]) -> Agreement:
-    """Compare the largest of `logits`, float [N, K], with the label, int [N] (N at least 1)."""
-    taken = logits.argmax(axis=1)
-    right = taken == labels
+    """Compare the prediction with the label of each image.
+
+    Args:
+        logits: Float [N, K], N at least 1.
+        labels: Int [N].
+        styles: Style of each image, "" where unknown.
+    """
+    predicted = logits.argmax(axis=1)
+    correct = predicted == labels
     classes = []
     for label in np.unique(labels).tolist():
         in_class = labels == label
-        others = Counter(taken[in_class & ~right].tolist())
-        commonest = sorted(others.items(), key=lambda item: (-item[1], item[0]))[:TAKEN_FOR]
-        classes.append(ClassAgreement(label, int(in_class.sum()), int((in_class & right).sum()), tuple(commonest)))
+        others = Counter(predicted[in_class & ~correct].tolist())
+        most_frequent = sorted(others.items(), key=lambda item: (-item[1], item[0]))[:TAKEN_FOR]
+        agreeing = int((in_class & correct).sum())
+        classes.append(ClassAgreement(label, int(in_class.sum()), agreeing, tuple(most_frequent)))
     classes.sort(key=lambda c: (c.share, c.label))
-    names = np.asarray(styles)
-    by_style = {style: float(right[names == style].mean()) for style in dict.fromkeys(styles) if style}
-    return Agreement(float(right.mean()), len(labels), tuple(classes), by_style)
+    style_of_image = np.asarray(styles)
+    by_style: dict[str, float] = {}
+    for style in dict.fromkeys(styles):
+        if style:
+            by_style[style] = float(correct[style_of_image == style].mean())
+    return Agreement(float(correct.mean()), len(labels), tuple(classes), by_style)
 
 
 def confidence(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -58,7 +73,7 @@ def confidence(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def least_agreeing(logits: np.ndarray, labels: np.ndarray, count: int) -> list[int]:
-    """Find the indices of up to `count` images that are not taken for their label, the surest mistakes first."""
+    """Return the indices of up to `count` images with a wrong prediction, the most confident mistakes first."""
     odds = confidence(logits, labels)
     wrong = np.flatnonzero(logits.argmax(axis=1) != labels)
     return wrong[np.argsort(odds[wrong], kind="stable")][:count].tolist()

@@ -1,7 +1,7 @@
-"""Fidelity: the distance of the distribution of generated images from that of real ones, over features of both.
+"""Fidelity: the distance between the distributions of generated and real images, over features of both.
 
 The arithmetic is torch-fidelity's (FID: Heusel et al. 2017; KID: Binkowski et al. 2018; precision and recall:
-Kynkaanniemi et al. 2019), on features of the caller's choice and in float64.
+Kynkaanniemi et al. 2019), on any features, in float64.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metri
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 KID_SUBSETS = 100
-KID_SUBSET_SIZE = 1000  # images, but at most half of the smaller set: whole ones would hardly vary
-NEIGHBORS = 3  # the ball round an image reaches to its third neighbor, as in the paper
-_ROWS, _DISTANCES = 1000, 2**27  # images whose distances to all others are in memory at once, and 1 GiB of distances
+# Images per subset, but at most half of the smaller set. Larger subsets would hardly vary.
+KID_SUBSET_SIZE = 1000
+NEIGHBORS = 3  # the ball around an image reaches to its third neighbor, as in the paper
+# Images whose distances to all others are in memory at once, and the limit of 1 GiB of distances.
+_ROWS, _DISTANCES = 1000, 2**27
 
 
 def fidelity(generated: np.ndarray, real: np.ndarray) -> dict[str, float]:
@@ -25,10 +27,11 @@ def fidelity(generated: np.ndarray, real: np.ndarray) -> dict[str, float]:
 
     Returns:
         "fid" and "kid", 0 for equal distributions, "kid" as a mean over seeded subsets; "precision", the share of
-        generated images among the real ones, and "recall", that of real images among the generated ones.
+        generated images near real ones, and "recall", the share of real images near generated ones.
     """
-    ours, theirs = (torch.from_numpy(np.asarray(f, dtype=np.float64)) for f in (generated, real))
-    statistics = [fid_features_to_statistics(features) for features in (ours, theirs)]
+    ours = torch.from_numpy(np.asarray(generated, dtype=np.float64))
+    theirs = torch.from_numpy(np.asarray(real, dtype=np.float64))
+    fid = fid_statistics_to_metric(fid_features_to_statistics(ours), fid_features_to_statistics(theirs), verbose=False)
     kid = kid_features_to_metric(
         ours,
         theirs,
@@ -38,22 +41,22 @@ def fidelity(generated: np.ndarray, real: np.ndarray) -> dict[str, float]:
         verbose=False,
     )
     rows = max(1, min(_ROWS, _DISTANCES // max(len(ours), len(theirs))))
-    # torch-fidelity takes the generated images first since 0.4; before, it called precision what is recall
-    among = prc_features_to_metric(
+    # The generated images come first since torch-fidelity 0.4. Before, its precision was the recall.
+    precision_recall = prc_features_to_metric(
         ours, theirs, prc_neighborhood=NEIGHBORS, prc_batch_size=rows, save_cpu_ram=True, verbose=False
     )
     return {
-        "fid": fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID],
+        "fid": fid[KEY_METRIC_FID],
         "kid": kid[KEY_METRIC_KID_MEAN],
-        "precision": among[KEY_METRIC_PRECISION],
-        "recall": among[KEY_METRIC_RECALL],
+        "precision": precision_recall[KEY_METRIC_PRECISION],
+        "recall": precision_recall[KEY_METRIC_RECALL],
     }
 
 
 def halves(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Divide a set into two halves, indices int64 each, that share the images of each class evenly.
+    """Divide a set into two halves, indices int64 each, with the images of each class spread evenly.
 
-    The score of one half against the other is what real images would reach.
+    The score of one half against the other is the best that generated images could reach.
     """
     order = np.argsort(labels, kind="stable")
     return np.sort(order[0::2]), np.sort(order[1::2])

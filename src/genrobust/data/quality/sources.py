@@ -1,4 +1,4 @@
-"""The qualities of a study's sources: their CLIP embeddings, compared at equal numbers."""
+"""Compare the sources of a study by their CLIP embeddings, at equal numbers of images."""
 
 from __future__ import annotations
 
@@ -15,52 +15,68 @@ from genrobust.data.quality.realism import NEIGHBORS, fidelity
 
 @dataclass(frozen=True, slots=True)
 class SourceEmbeddings:
-    """The CLIP embeddings of a source: unit vectors float [N, D] and labels int [N], a sample of `made` images."""
+    """CLIP embeddings of a sample of a source of `made` images: unit vectors float [N, D] and labels int [N]."""
 
     embeddings: np.ndarray
     labels: np.ndarray
     made: int
 
+    def at(self, indices: np.ndarray) -> SourceEmbeddings:
+        """Return the embeddings of the images at `indices`."""
+        return SourceEmbeddings(self.embeddings[indices], self.labels[indices], self.made)
+
 
 def qualities(sources: Mapping[str, SourceEmbeddings], classes: np.ndarray) -> tuple[SourceQuality, ...]:
-    """Compare `sources`, which include the real training images under the name REAL.
+    """Compare `sources`, which include the real training images as REAL.
 
-    `classes`, float [K, D], are the embeddings of the classes' names.
+    FID, KID, precision and recall compare each generated source with all real images. All generated sources are cut to
+    the same number of images per class. If they share no class, there are no such scores. Diversity uses one number of
+    images per class for all sources, real images included.
 
-    For FID, KID, precision and recall, every generated source is cut to the same number of images per class; the real
-    images are used in full. Generated sources that share no class have none of these. Diversity uses one number per
-    class for all sources, the real images too.
+    Args:
+        classes: Embeddings of the names of the classes, float [K, D].
     """
     generated_labels = [source.labels for name, source in sources.items() if name != REAL]
     compared_counts = common_counts(*generated_labels) if generated_labels else {}
     all_counts = common_counts(*(source.labels for source in sources.values()))
-    diversity_counts = {k: n for k, n in all_counts.items() if n > 1}
+    diversity_counts = {label: count for label, count in all_counts.items() if count > 1}
+    per_class = sum(diversity_counts.values()) / len(diversity_counts) if diversity_counts else 0.0
     measured = []
     for name, source in sources.items():
-        is_whole = name == REAL or not compared_counts
-        chosen = np.arange(len(source.labels)) if is_whole else first_of_each_class(source.labels, compared_counts)
-        sizes = len(chosen), len(sources[REAL].labels)
-        scores = dict[str, float | None].fromkeys(("fid", "kid", "precision", "recall"))
-        if name != REAL and compared_counts and min(sizes) > NEIGHBORS:
-            scores |= fidelity(source.embeddings[chosen], sources[REAL].embeddings)
-        distance: float | None = None
-        vendi: float | None = None
-        if diversity_counts:
-            sample = first_of_each_class(source.labels, diversity_counts)
-            of_class = by_class(source.embeddings[sample], source.labels[sample], diversity_counts).values()
-            distance, vendi = np.mean(list(of_class), axis=0).tolist()
-        embeddings, labels = source.embeddings[chosen], source.labels[chosen]
+        compared = source
+        if name != REAL and compared_counts:
+            compared = source.at(first_of_each_class(source.labels, compared_counts))
+        scores: dict[str, float | None] = {"fid": None, "kid": None, "precision": None, "recall": None}
+        has_enough = min(len(compared.labels), len(sources[REAL].labels)) > NEIGHBORS
+        if name != REAL and compared_counts and has_enough:
+            scores |= fidelity(compared.embeddings, sources[REAL].embeddings)
+        distance, vendi = _diversity(source, diversity_counts)
+        no_styles = [""] * len(compared.labels)
         measured.append(
             SourceQuality(
                 source=name,
                 made=source.made,
-                n=len(chosen),
+                n=len(compared.labels),
                 **scores,
-                per_class=sum(diversity_counts.values()) / len(diversity_counts) if diversity_counts else 0.0,
+                per_class=per_class,
                 distance=distance,
                 vendi=vendi,
-                clip_score=100 * float((embeddings * classes[labels]).sum(axis=1).mean()),
-                agreement=agreement(embeddings @ classes.T, labels, [""] * len(labels)).share,
+                clip_score=100 * float((compared.embeddings * classes[compared.labels]).sum(axis=1).mean()),
+                agreement=agreement(compared.embeddings @ classes.T, compared.labels, no_styles).share,
             )
         )
     return tuple(measured)
+
+
+def _diversity(source: SourceEmbeddings, counts: dict[int, int]) -> tuple[float | None, float | None]:
+    """Return the mean over classes of `pairwise_distance` and `vendi_score`. None without classes.
+
+    Args:
+        counts: Number of images to use, by class.
+    """
+    if not counts:
+        return None, None
+    sample = source.at(first_of_each_class(source.labels, counts))
+    of_classes = by_class(sample.embeddings, sample.labels, counts).values()
+    distance, vendi = np.mean(list(of_classes), axis=0).tolist()
+    return distance, vendi

@@ -1,4 +1,4 @@
-"""Published sets of one task in several domains, as they unpack: folders DOMAIN/CLASS; and one's own set like them."""
+"""Sets of one task in several domains, in folders DOMAIN/CLASS: published ones as they unpack, and one's own."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from pydantic import Field, StrictFloat, model_validator
 
 from genrobust.core import ImageSet, StudyData, Subset, UserError, bare_name, reading, some_of
 from genrobust.data.classes import FolderClasses, classes_of
-from genrobust.data.file_list import ListedImages, list_folder
-from genrobust.data.folders import HELD_OUT, hold_back, kept_together
-from genrobust.data.reader import DataSource
-from genrobust.data.stored import StoredImages, class_folders
+from genrobust.data.data_source import DataSource
+from genrobust.data.held_out import HELD_OUT, hold_back, kept_together
+from genrobust.data.listing import ListedImages, list_folder
+from genrobust.data.stored_images import StoredImages, class_folders
 from genrobust.recipe import SOURCES, ImageRule, Place
 
 log = logging.getLogger(__name__)
 
 HALF = 0.5
-TEST = "test"  # the unshifted test set of leave-one-out
-LEVELS, FEW = 3, 3  # where the domains are looked for, and among how many folders
+TEST = "test"  # name of the unshifted test set of leave-one-out
+# An archive may unpack its domains a few folders deep: how deep to look, and in how many folders at each level.
+LEVELS = 3
+FEW_FOLDERS = 3
 LEAST = 2  # images of a class in a domain: one for each half
 
 
@@ -33,19 +35,20 @@ class DomainSet(DataSource):
     A hash of the file names cuts each class of each domain into a test half and a pool half, the same in every study
     of these domains.
 
-    `protocol: one-domain` trains on the pool half of `real`. Its test half is the unshifted test set, those of the
-    other domains are the shifts; their pool halves are retrieved from, with the domain as style. `leave-one-out` is
-    DomainBed's (Gulrajani and Lopez-Paz, 2021): it tests on all images of `left_out` and trains on the other domains.
+    `protocol: one-domain` trains on the pool half of `real`. Its test half is the unshifted test set, and the test
+    halves of the other domains are the shifts. Images are retrieved from their pool halves, with the domain as style.
+    `leave-one-out` is DomainBed's protocol (Gulrajani and Lopez-Paz, 2021): it tests on all images of `left_out` and
+    trains on the other domains.
 
-    `held_out` is the share for validation: of the pool, where other domains make a shifted validation set; with
-    `leave-one-out` of the training images, and as many are the unshifted test set (at 0.1, arms train on 80 %, as in
-    DomainBed).
+    `held_out` is the share for validation. With `one-domain` it is taken from the pool, where the other domains make a
+    shifted validation set. With `leave-one-out` it is taken from the training images, and as many images are the
+    unshifted test set (at 0.1, arms train on 80 %, as in DomainBed).
 
     `class_names` maps a class folder to the name that is shown and used in prompts.
     """
 
-    official: ClassVar[tuple[str, ...]] = ()  # the folders of the domains, that of the training images first
-    images: ClassVar[int | None] = None  # of the official set
+    official: ClassVar[tuple[str, ...]] = ()  # folders of the domains, that of the training images first
+    images: ClassVar[int | None] = None  # number of images of the official set
 
     root: Place  # the folder of the domains, or one above it
     protocol: Literal["one-domain", "leave-one-out"] = "one-domain"
@@ -69,11 +72,13 @@ class DomainSet(DataSource):
 
     @classmethod
     def recognizes(cls, folder: Path) -> bool:
-        official = {*map(bare_name, cls.official)}
-        return bool(official) and any(official <= _subfolders(place).keys() for place in _places(folder))
+        official = {bare_name(name) for name in cls.official}
+        if not official:
+            return False
+        return any(official <= _subfolders(place).keys() for place in _places(folder))
 
     def load(self) -> tuple[StudyData, FolderClasses]:
-        """Load the study. A set with another number of images than the official one is a warning.
+        """Load the study. Warn if the number of images is not that of the official set.
 
         Raises:
             UserError: A domain is missing or unknown, there is only one, or a domain lacks a class.
@@ -82,7 +87,8 @@ class DomainSet(DataSource):
         classes, images = self._open(folder, domains)
         if self.protocol == "leave-one-out":
             return self._leave_one_out(classes, list(domains), images), classes
-        return self._one_domain(classes, list(domains), *self._hold_back(images, HALF)), classes
+        pool, test = self._hold_back(images, HALF)
+        return self._one_domain(classes, list(domains), pool, test), classes
 
     def _hold_back(self, images: ImageSet, share: float) -> tuple[ImageSet, Subset]:
         return hold_back(images, share, kept_together(images, self.groups_apart or self.together))
@@ -90,52 +96,72 @@ class DomainSet(DataSource):
     def _find_domains(self) -> tuple[Path, dict[str, str]]:
         """Return the folder that holds the domains, and the subfolder of each."""
         names = self.official or tuple(_folder_names(self.root))
-        taken = self.domains or names
-        for key, given, known in (
-            ("domains", self.domains, names), ("real", [self.real], taken), ("left_out", [self.left_out], taken)
-        ):  # fmt: skip
-            if unknown := [name for name in given if name is not None and name not in known]:
-                raise UserError(f"data.{key}: no domain {unknown[0]!r}; there are {', '.join(known)}")
-        chosen = [name for name in names if name in taken]
+        self._check_names(names)
+        chosen = [name for name in names if name in (self.domains or names)]
         if len(chosen) < 2:
             only = ", ".join(chosen) or "none"
             raise UserError(f"data: of the domains in {self.root}, two are needed, one to test on, and there is {only}")
         if not self.official:
-            return self.root, dict(zip(chosen, chosen, strict=True))
-        wanted = {bare_name(name): name for name in chosen}  # however a mirror spells them
+            return self.root, {name: name for name in chosen}
+        # Mirrors spell the names in several ways.
+        wanted = {bare_name(name): name for name in chosen}
         folder = max(_places(self.root), key=lambda place: len(wanted.keys() & _subfolders(place).keys()))
         there = _subfolders(folder)
-        if missing := [name for bare, name in wanted.items() if bare not in there]:
-            holds = some_of(there.values()) or "no folder"
-            raise UserError(
-                f"data.root: {folder} lacks the domain {missing[0]} and holds {holds}: "
-                "name the folder of the domains, unpack the set again, or take those that are there with data.domains"
-            )
+        for bare, name in wanted.items():
+            if bare not in there:
+                raise UserError(
+                    f"data.root: {folder} lacks the domain {name} and holds {some_of(there.values()) or 'no folder'}: "
+                    "name the folder of the domains, unpack the set again, or take those that are there with "
+                    "data.domains"
+                )
         return folder, {name: name if (folder / name).is_dir() else there[bare] for bare, name in wanted.items()}
 
+    def _check_names(self, names: tuple[str, ...]) -> None:
+        """Raise UserError for a key that names no domain."""
+        taken = self.domains or names
+        for key, given, known in (
+            ("domains", self.domains, names),
+            ("real", (self.real,), taken),
+            ("left_out", (self.left_out,), taken),
+        ):
+            for name in given:
+                if name is not None and name not in known:
+                    raise UserError(f"data.{key}: no domain {name!r}; there are {', '.join(known)}")
+
     def _open(self, folder: Path, domains: Mapping[str, str]) -> tuple[FolderClasses, ListedImages]:
-        """Open the images of all domains, in the order of a hash of their names."""
+        """Open the images of all domains, in the order of a hash of their names.
+
+        Args:
+            domains: The subfolder of each domain.
+        """
         found = {name: {sub.name for sub in class_folders(folder / domains[name])} for name in domains}
         names = sorted(set.union(*found.values()))
         classes = classes_of(StoredImages(folder, tuple(names)), self.class_names)
-        groups = {f"{domains[domain]}/{name}": (domain, name) for domain in domains for name in sorted(found[domain])}
-        listing = list_folder(folder, groups)
-        counts = Counter(groups[group] for group in listing.groups)
-        for domain in domains:
-            if scarce := [name for name in names if counts[domain, name] < LEAST]:
-                others = f" and too few of {len(scarce) - 1} other classes" if scarce[1:] else ""
+        cells: dict[str, tuple[str, str]] = {}  # domain and class of each group, which is a folder DOMAIN/CLASS
+        for domain, subfolder in domains.items():
+            for name in sorted(found[domain]):
+                cells[f"{subfolder}/{name}"] = (domain, name)
+        listing = list_folder(folder, cells)
+        counts = Counter(cells[group] for group in listing.groups)
+        for domain, subfolder in domains.items():
+            scarce = [name for name in names if counts[domain, name] < LEAST]
+            if scarce:
+                others = f" and too few of {len(scarce) - 1} other classes" if len(scarce) > 1 else ""
                 raise UserError(
-                    f"data.root: {folder / domains[domain]} has {counts[domain, scarce[0]]} images of {scarce[0]}"
-                    f"{others}, and a domain needs {LEAST} of each: unpack it again, or leave it out of data.domains"
+                    f"data.root: {folder / subfolder} has {counts[domain, scarce[0]]} images of {scarce[0]}{others}, "
+                    f"and a domain needs {LEAST} of each: unpack it again, or leave it out of data.domains"
                 )
-        labels = {group: (names.index(name),) for group, (_, name) in groups.items()}
-        styles = {group: domain for group, (domain, _) in groups.items()}
+        labels = {group: (names.index(name),) for group, (_, name) in cells.items()}
+        styles = {group: domain for group, (domain, _) in cells.items()}
         images = ListedImages("images", listing, labels, styles=styles)
-        if self.images not in (None, len(images)) and not self.domains:
+        if self.images is not None and self.images != len(images) and not self.domains:
             log.warning(
                 "%s holds %d images, and the official %s %d: published accuracies are of that",
-                folder, len(images), self.source, self.images,
-            )  # fmt: skip
+                folder,
+                len(images),
+                self.source,
+                self.images,
+            )
         return classes, images
 
     def _one_domain(self, classes: FolderClasses, domains: list[str], pool: ImageSet, test: ImageSet) -> StudyData:
@@ -146,58 +172,67 @@ class DomainSet(DataSource):
         shifts = [domain for domain in domains if domain != real]
         return StudyData(
             labels=classes.labels,
-            train=_of(pool, "train", real),
-            val=_of(val, "val", real),
-            tests={domain: _of(test, domain, domain) for domain in (real, *shifts)},
+            train=_of_domains(pool, "train", real),
+            val=_of_domains(val, "val", real),
+            tests={domain: _of_domains(test, domain, domain) for domain in (real, *shifts)},
             clean=real,
-            retrieval=_of(pool, "pool", *shifts),
-            shifted_val=_of(val, "shifted-val", *shifts),
+            retrieval=_of_domains(pool, "pool", *shifts),
+            shifted_val=_of_domains(val, "shifted-val", *shifts),
         )
 
     def _leave_one_out(self, classes: FolderClasses, domains: list[str], images: ImageSet) -> StudyData:
-        others = [domain for domain in domains if domain != self.left_out]
-        train, test = self._hold_back(_of(images, "train", *others), self.held_out)
+        left_out = str(self.left_out)
+        others = [domain for domain in domains if domain != left_out]
+        train, test = self._hold_back(_of_domains(images, "train", *others), self.held_out)
+        # As many images as the test set has, of the rest.
         train, val = self._hold_back(train, self.held_out / (1 - self.held_out))
-        shifted = _of(images, str(self.left_out), str(self.left_out))
-        tests: dict[str, ImageSet] = {TEST: Subset(test, np.arange(len(test)), TEST), shifted.name: shifted}
+        tests: dict[str, ImageSet] = {
+            TEST: Subset(test, np.arange(len(test)), TEST),
+            left_out: _of_domains(images, left_out, left_out),
+        }
         return StudyData(classes.labels, train, val, tests, TEST)
 
 
 def domains_in(folder: Path) -> list[str]:
-    """Return the subfolders of `folder` where all of them, two or more, share two subfolders or more; else none."""
+    """Return the subfolders of `folder` if there are two or more and all share two subfolders or more, else none."""
     if not folder.is_dir():
         return []
     names = _folder_names(folder)
     shared: set[str] | None = None
-    for name in names:  # to the first that has none: a class may have many files
-        inside = {*_subfolders(folder / name)}
-        shared = inside if shared is None else shared & inside
+    # Stop at the first that shares none: a class may hold many files.
+    for name in names:
+        subfolders = set(_subfolders(folder / name))
+        shared = subfolders if shared is None else shared & subfolders
         if len(shared) < 2:
             return []
     return names if len(names) > 1 else []
 
 
 def _subfolders(folder: Path) -> dict[str, str]:
-    """The names of the folders in `folder`, by what two spellings of one have in common."""
+    """Return the names of the folders in `folder` by their bare names."""
     return {bare_name(name): name for name in _folder_names(folder)}
 
 
 def _folder_names(folder: Path) -> list[str]:
-    """The names of the folders in `folder` that are not hidden, sorted."""
+    """Return the names of the folders in `folder` that are not hidden, sorted."""
     with reading(f"the folder {folder}"):
         return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] not in "._")
 
 
 def _places(root: Path) -> Iterator[Path]:
-    """`root`, and the folders up to two levels below it, as archives unpack: those that lie among few others."""
+    """Yield `root` and the folders up to two levels below it, where a level has few folders."""
     level = [root]
     for _ in range(LEVELS):
         yield from level
-        folders = [[folder / name for name in _folder_names(folder)] for folder in level]
-        level = [sub for subs in folders if len(subs) <= FEW for sub in subs]
+        below: list[Path] = []
+        for folder in level:
+            names = _folder_names(folder)
+            if len(names) <= FEW_FOLDERS:
+                below += [folder / name for name in names]
+        level = below
 
 
-def _of(images: ImageSet, name: str, *domains: str) -> Subset:
+def _of_domains(images: ImageSet, name: str, *domains: str) -> Subset:
     return Subset(images, [i for i, style in enumerate(images.styles) if style in domains], name)
 
 
@@ -213,14 +248,15 @@ class Domains(DomainSet):
 class Pacs(DomainSet):
     """PACS (Li et al., 2017): photographs, paintings, cartoons and sketches of 7 classes.
 
-    Most sketches are Sketchy's (Sangkloy et al., 2016), in which several people drew one photograph: the halves keep
-    its drawings together, and it with them where it is among the photographs. Between the left-out domain and the
-    others `leave-one-out`, as DomainBed, does not.
+    Most sketches are from Sketchy (Sangkloy et al., 2016), in which several people drew one photograph. The halves keep
+    these drawings together, and their photograph with them if it is in PACS. `leave-one-out` does not keep them apart
+    between the left-out domain and the others, as in DomainBed.
     """
 
     official = ("photo", "art_painting", "cartoon", "sketch")
     images = 9_991
-    together = ImageRule(pattern=r"/(n\d+_\d+)[-.]")  # n02106662_15858.jpg, and its drawing n02106662_15858-6.png
+    # n02106662_15858.jpg, and its drawing n02106662_15858-6.png.
+    together = ImageRule(pattern=r"/(n\d+_\d+)[-.]")
 
 
 @SOURCES.register("office-home")

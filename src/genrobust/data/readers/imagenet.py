@@ -13,14 +13,15 @@ from pydantic import Field, field_validator, model_validator
 from genrobust.core import LabelSpace, StudyData, UserError
 from genrobust.data.classes import FolderClasses
 from genrobust.data.ground_truth import is_flat, list_flat
+from genrobust.data.image_kinds import Reader, as_reader
 from genrobust.data.imagenet_classes import label_space, wnids
 from genrobust.data.imagenet_sets import OfficialSet
 from genrobust.data.readers.folders import FolderSource
-from genrobust.data.stored import StoredImages, open_stored
-from genrobust.recipe import SOURCES, Place
+from genrobust.data.stored_images import StoredImages
+from genrobust.recipe import SOURCES, ImagesConfig, Place
 
-# Where train and the validation images lie below `root`: as image-net.org's archives unpack, on Kaggle, and in a clone
-# of Hugging Face's repository.
+# Paths of the training and validation images below `root`: as image-net.org's archives unpack, on Kaggle, and in a
+# clone of Hugging Face's repository.
 LAYOUTS = (
     ("train", "val"),
     ("ILSVRC2012_img_train", "ILSVRC2012_img_val"),
@@ -35,7 +36,8 @@ VALIDATION = OfficialSet(kind="validation", each=50)
 class ImageNet(FolderSource):
     """ImageNet-1k in `root`, or in `train` and `test`; ImageNet's own validation images are the unshifted test set.
 
-    Beside lists of WordNet ids or labels, `classes` takes "imagenet100", that of Bansal and Grover (2023).
+    `classes` takes lists of WordNet ids or labels, and "imagenet100", the list of Bansal and Grover (2023).
+
     `class_names` is "unique" (the default), "openai" (CLIP's list, in which two pairs of classes share a name) or a
     mapping from WordNet id to a name that replaces the one of "unique".
     """
@@ -66,35 +68,44 @@ class ImageNet(FolderSource):
         return label_space(self.classes, self.class_names)
 
     def folder_classes(self) -> FolderClasses:
-        """Return the classes that `classes` names, whatever lies on the disk."""
+        """Return the classes that `classes` names, whatever is on the disk."""
         labels = self.known_labels()
-        return FolderClasses(labels, labels.ids, frozenset(wnids()) - set(labels.ids), imagenet=True)
+        unused = frozenset(wnids()) - set(labels.ids)
+        return FolderClasses(labels, labels.ids, unused, imagenet=True)
 
     def load(self) -> tuple[StudyData, FolderClasses]:
-        """Load the study. A set with other numbers of images than the official one is a warning.
+        """Load the study. Warn if a set has other numbers of images than the official one.
 
         Raises:
-            UserError: A class without images, validation images without a ground truth, folders or labels that mean no
-                class.
+            UserError: A class has no images, the classes of validation images are not known, or a folder or label means
+                no class.
         """
         classes = self.folder_classes()
-        train_path, test_path = self._train_and_test()
-        train = TRAIN.read("train", open_stored(train_path), classes, self.same_class)
-        return self.study_of(classes, train, VALIDATION.read("test", _open_test(test_path), classes, self.same_class))
+        train_files, test_files = self._find_train_and_test()
+        train = TRAIN.read("train", train_files.list_stored("data.train"), classes, self.same_class)
+        test = VALIDATION.read("test", _list_test(test_files), classes, self.same_class)
+        return self.study_of(classes, train, test)
 
-    def _train_and_test(self) -> tuple[Path, Path]:
-        if self.root is not None:
-            for train, test in LAYOUTS:
-                if all(any(self.root.glob(part)) for part in (train, test)):
-                    return self.train or self.root / train, self.test or self.root / test
-        if self.train is not None and self.test is not None:
-            return self.train, self.test
-        tried = ", ".join(f"{train} and {test}" for train, test in LAYOUTS)
+    def _find_train_and_test(self) -> tuple[Reader, Reader]:
+        train = None if self.train is None else as_reader(self.train, "data.train")
+        test = None if self.test is None else as_reader(self.test, "data.test")
+        if train is not None and test is not None:
+            return train, test
+        assert self.root is not None  # see _check_places
+        for train_part, test_part in LAYOUTS:
+            if any(self.root.glob(train_part)) and any(self.root.glob(test_part)):
+                return train or _files(self.root / train_part), test or _files(self.root / test_part)
+        tried = ", ".join(f"{train_part} and {test_part}" for train_part, test_part in LAYOUTS)
         raise UserError(f"data.root: {self.root} has none of {tried}: give data.train and data.test instead")
 
 
-def _open_test(path: Path) -> StoredImages:
-    if not is_flat(path):
-        return open_stored(path)
-    listing = list_flat(path)
-    return StoredImages(path, tuple(dict.fromkeys(listing.groups)), listed=listing)
+def _files(path: Path) -> Reader:
+    return as_reader(ImagesConfig.model_validate({"path": path}))
+
+
+def _list_test(files: Reader) -> StoredImages:
+    """List the validation images. In one flat folder, a file next to it says their classes."""
+    if not is_flat(files.path):
+        return files.list_stored("data.test")
+    listing = list_flat(files.path)
+    return StoredImages(files.path, tuple(dict.fromkeys(listing.groups)), listed=listing)

@@ -1,6 +1,6 @@
 """ImageNet-C (Hendrycks and Dietterich, 2019): the validation images under 19 corruptions at five severities.
 
-Each corruption and severity is a test set of its own, in ``{corruption}/{severity}``. None has a line.
+Each corruption and severity is a test set of its own, in ``{corruption}/{severity}``. There is no published line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic import Field, StrictInt
 from genrobust.core import ImageSet, UserError
 from genrobust.data.classes import FolderClasses
 from genrobust.data.imagenet_sets import ImageNetReader, OfficialSet
-from genrobust.data.stored import open_stored
+from genrobust.data.stored_images import open_stored
 from genrobust.recipe import READERS
 
 
@@ -21,8 +21,8 @@ from genrobust.recipe import READERS
 class ImageNetC(ImageNetReader):
     """ImageNet-C (Hendrycks and Dietterich, 2019): the validation images under 19 corruptions at five severities.
 
-    Each is a test set, and all show the same images, over which intervals of means are. As those of
-    `kind: corruptions`, they are left out of the mean of shifts, unless the study has no other shift.
+    Each is a test set. All show the same images, and intervals of means are over these. Like `kind: corruptions`, they
+    do not count in the mean of shifts, unless the study has no other shift.
     """
 
     derived = True
@@ -32,7 +32,7 @@ class ImageNetC(ImageNetReader):
     official = OfficialSet(kind="imagenet-c", each=50)
 
     def open(self, name: str, classes: FolderClasses, same_class: Mapping[str, str]) -> Mapping[str, ImageSet]:
-        """Open each chosen set; a set's name repeats neither corruption nor severity where the recipe chooses it."""
+        """Open each chosen set. Its name contains the corruption and severity unless the recipe chooses them."""
         self.require_imagenet(name, classes)
         pattern = f"{self.corruption or '*'}/{self.severity or '[1-5]'}"
         folders = sorted(path for path in self.path.glob(pattern) if path.is_dir())
@@ -40,9 +40,12 @@ class ImageNetC(ImageNetReader):
             raise UserError(f"data.shifts.{name}: {self.path} has no folder {pattern} (such as gaussian_noise/3)")
         opened = {}
         for path in folders:
-            parts = [] if self.corruption else [path.parent.name]
-            parts += [] if self.severity else [path.name]
-            full_name = "-".join([name, *parts])
+            parts = [name]
+            if self.corruption is None:
+                parts.append(path.parent.name)
+            if self.severity is None:
+                parts.append(path.name)
+            full_name = "-".join(parts)
             images = self.official.read(full_name, open_stored(path), classes, same_class)
             images.pictures = images.keys  # the same in all folders
             opened[full_name] = images

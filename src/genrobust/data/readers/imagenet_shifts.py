@@ -1,9 +1,9 @@
-"""Published shifted sets in ImageNet's class folders, which need nothing but their facts, and their lines if any.
+"""Published shifted sets in ImageNet's class folders, with the lines of standard models.
 
-ImageNet-A has no line: it was filtered against a ResNet-50, so that accuracies bend at its own. The lines of the others
-are from the testbed's columns imagenet-r with the ID column val-on-imagenet-r-classes (both with logits restricted to
-the 200 classes), and with the ID column val: imagenet-sketch, imagenetv2-matched-frequency-format-val,
--threshold-0.7-format-val and -top-images-format-val.
+ImageNet-A has no line: its images were chosen by the mistakes of a ResNet-50, so accuracies bend at that network's own.
+The lines of the others are fitted on these columns of the testbed. ImageNet-R: imagenet-r against
+val-on-imagenet-r-classes, both with logits restricted to the 200 classes. Sketch and V2: imagenet-sketch,
+imagenetv2-matched-frequency-format-val, -threshold-0.7-format-val and -top-images-format-val, each against val.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class ImageNetSketch(ImageNetReader):
     baseline = testbed_line(slope=1.07092, intercept=-2.37007, r2=0.86901, residual_sd=0.13306)
 
 
-V2_LINES = {  # by a word in the names of the versions
+# Lines of the versions of ImageNet-V2, by a word in their names.
+V2_LINES = {
     "matched": testbed_line(slope=0.92323, intercept=-0.49769, r2=0.99605, residual_sd=0.01862),
     "threshold": testbed_line(slope=1.00197, intercept=-0.18097, r2=0.99438, residual_sd=0.02411),
     "top": testbed_line(slope=0.98158, intercept=0.12213, r2=0.99290, residual_sd=0.02655),
@@ -57,15 +58,18 @@ class ImageNetV2(ImageNetReader):
     baseline = V2_LINES["matched"]
 
     def line(self) -> Line | None:
-        """Return the line of the version that the path hints at, by default that with matched frequency.
+        """Return the line of the version that the path names. Without such a word, that of the matched version.
 
-        Its last part may do so, such as ``top-images``, and any other in which there is ``v2``.
+        The version may be in the last part of the path, such as ``top-images``, or in any part that contains ``v2``.
         """
-        above = (part for part in reversed(self.path.parts[:-1]) if "v2" in part.lower())
-        words = (word for part in (self.path.name, *above) for word in V2_LINES if _begins(word, part.lower()))
-        return V2_LINES[next(words, "matched")]
+        parents = [part for part in reversed(self.path.parts[:-1]) if "v2" in part.lower()]
+        for part in (self.path.name, *parents):
+            for version, line in V2_LINES.items():
+                if _has_word_starting_with(version, part.lower()):
+                    return line
+        return self.baseline
 
 
-def _begins(word: str, text: str) -> bool:
-    """Whether a word of `text` begins so: ``top``, in ``imagenetv2-top-images`` and not in ``desktop``."""
-    return re.search(rf"(?<![a-z]){word}", text) is not None
+def _has_word_starting_with(start: str, text: str) -> bool:
+    """Return whether a word in `text` starts with `start`: "top" is in "imagenetv2-top-images", not in "desktop"."""
+    return re.search(rf"(?<![a-z]){start}", text) is not None

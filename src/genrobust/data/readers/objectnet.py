@@ -1,10 +1,10 @@
-"""ObjectNet (Barbu et al., 2019): 313 kinds of household things, of which 113 are labels that mean ImageNet classes.
+"""ObjectNet (Barbu et al., 2019): 313 kinds of household objects. The labels of 113 mean ImageNet classes.
 
-Nine of these labels mean several classes. ``map: one-to-many`` takes any of a label's classes for right, and ``map:
-paper`` its first alone (Bansal and Grover, 2023): the choice moves accuracy a lot.
+Nine of these labels mean several classes. ``map: one-to-many`` counts any of them as correct, and ``map: paper`` only
+the first (Bansal and Grover, 2023). The choice changes accuracy a lot.
 
-Its line: ID column val-on-objectnet-classes; objectnet-1.0-beta. Both with logits restricted to the 125 ImageNet
-classes that the labels mean, where any class of a label is right. The paper's map has none.
+The line of standard models is objectnet-1.0-beta against val-on-objectnet-classes, both with logits restricted to the
+125 ImageNet classes of the labels, where any class of a label is correct. There is none for the paper's map.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Literal
 
 from genrobust.core import ImageSet, LabelSpace, Line, UserError, parse_json, reading, some_of
 from genrobust.data.classes import FolderClasses
-from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.imagenet_classes import descriptions, wnids
 from genrobust.data.imagenet_sets import ImageNetReader, testbed_line
-from genrobust.data.stored import class_folders
+from genrobust.data.listing import ListedImages, list_folder
+from genrobust.data.stored_images import class_folders
 from genrobust.recipe import READERS
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 LABELS = "folder_to_objectnet_label.json"
 CLASSES = "objectnet_to_imagenet_1k.json"
 OFFICIAL = (313, 50_273)  # folders and images of objectnet-1.0
-BORDER = 2  # px: a red frame marks every image, so that it is not trained on by accident; the official loader cuts 2
+# Width of the red frame that marks each image, so that nobody trains on it by accident. The official loader cuts it.
+BORDER = 2  # px
 PROTOCOLS = {
     "one-to-many": f"{BORDER} px border cut off; any of a label's ImageNet classes is right",
     "paper": f"{BORDER} px border cut off; only a label's first ImageNet class is right (Bansal and Grover, 2023)",
@@ -58,22 +59,20 @@ class ObjectNet(ImageNetReader):
         return {name: read_set(name, self.path, classes.labels, self.map or "one-to-many")}
 
     def line(self) -> Line | None:
-        """Return the line of standard models; None for the paper's map."""
+        """Return the line of standard models. None for the paper's map."""
         return None if self.map == "paper" else self.baseline
 
 
 def read_set(name: str, path: Path, labels: LabelSpace, mapping: str) -> ListedImages:
-    """Read the images of ObjectNet at `path` whose label means a class of `labels`, by `mapping`."""
-    images, mappings = _folders(path)
-    means = classes_of_folders(mappings)
-    ids = means if mapping == "one-to-many" else {folder: several[:1] for folder, several in means.items()}
-    rights = {folder: [labels.ids.index(id) for id in several if id in labels.ids] for folder, several in ids.items()}
-    wanted = {folder: right for folder, right in rights.items() if right}
+    """Open the images of ObjectNet at `path` whose label means a class of `labels`, by `mapping`."""
+    images, mappings = _find_folders(path)
+    wanted = _labels_by_folder(classes_of_folders(mappings), labels, mapping)
     if not wanted:
         raise UserError(f"{path}: objectnet shares no class with the {len(labels)} of data.classes: leave it out")
-    folders = [sub.name for sub in class_folders(images)]
+    folders = [folder.name for folder in class_folders(images)]
     listing = list_folder(images, folders)
-    if missing := sorted(wanted.keys() - set(listing.groups)):
+    missing = sorted(wanted.keys() - set(listing.groups))
+    if missing:
         raise UserError(
             f"{images} has no image in {len(missing)} of the {len(wanted)} class folders that ObjectNet shares with "
             f"these classes: {some_of(missing)}. Unpack objectnet-1.0.zip again"
@@ -84,22 +83,34 @@ def read_set(name: str, path: Path, labels: LabelSpace, mapping: str) -> ListedI
     return ListedImages(name, listing, wanted, border=BORDER, protocol=PROTOCOLS[mapping])
 
 
+def _labels_by_folder(meaning: Mapping[str, list[str]], labels: LabelSpace, mapping: str) -> dict[str, list[int]]:
+    """Return the study's labels that are correct for each folder, for folders that mean a class of the study."""
+    found: dict[str, list[int]] = {}
+    for folder, ids in meaning.items():
+        if mapping == "paper":
+            ids = ids[:1]
+        correct = [labels.ids.index(id) for id in ids if id in labels.ids]
+        if correct:
+            found[folder] = correct
+    return found
+
+
 def classes_of_folders(mappings: Path) -> dict[str, list[str]]:
     """Return the WordNet ids that each ObjectNet folder's label means, in the order of the official mapping.
 
-    That mapping names ImageNet classes by their WordNet lemmas, joined by ``; ``. Only "crane" would be ambiguous, and
-    no ObjectNet label means it.
+    That mapping names ImageNet classes by their WordNet lemmas, joined by ``; ``. Only "crane" is ambiguous, and no
+    ObjectNet label means it.
     """
-    by_text = {text: wnid for text, wnid in zip(descriptions(), wnids(), strict=True) if text != "crane"}
-    with _mapping(mappings / CLASSES) as texts:
-        ids = {label: [by_text[text] for text in several.split("; ")] for label, several in texts.items()}
-    with _mapping(mappings / LABELS) as labels:
+    id_of_text = {text: wnid for text, wnid in zip(descriptions(), wnids(), strict=True) if text != "crane"}
+    with _reading_mapping(mappings / CLASSES) as texts:
+        ids_of_label = {label: [id_of_text[text] for text in several.split("; ")] for label, several in texts.items()}
+    with _reading_mapping(mappings / LABELS) as labels:
         folder_of = {label: folder for folder, label in labels.items()}
-        return {folder_of[label]: of_label for label, of_label in ids.items()}
+        return {folder_of[label]: ids for label, ids in ids_of_label.items()}
 
 
-def _folders(path: Path) -> tuple[Path, Path]:
-    """The folders of images and of mappings."""
+def _find_folders(path: Path) -> tuple[Path, Path]:
+    """Return the folder of images and that of mappings."""
     images = path / "images" if (path / "images").is_dir() else path
     for mappings in (path / "mappings", path.parent / "mappings"):
         if mappings.is_dir():
@@ -111,8 +122,8 @@ def _folders(path: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def _mapping(path: Path) -> Iterator[dict[str, str]]:
-    """Yield what the mapping `path` holds; what the block cannot do with it is an error of that file."""
+def _reading_mapping(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the content of the mapping at `path`. An error in the block is reported as damage of that file."""
     errors = (ValueError, LookupError, AttributeError, TypeError)
     with reading(f"ObjectNet's mapping {path}", *errors, then="; unpack objectnet-1.0.zip again"):
         yield parse_json(path.read_bytes())

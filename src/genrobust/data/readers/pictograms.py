@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from genrobust.core import EMBEDDED, ClassLabel, ImageSet, LabelSpace, StudyData, key_hash
 from genrobust.data.classes import FolderClasses
+from genrobust.data.data_source import DataSource
 from genrobust.data.memory import MemoryImages
-from genrobust.data.reader import DataSource
 from genrobust.recipe import SOURCES
 
 SHIFTS = ("outline-v2", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")
@@ -34,17 +34,20 @@ class Pictograms(DataSource):
 
 
 def load_pictograms() -> StudyData:
-    """Read the packaged benchmark: real outline drawings, seven shifted test sets, and the wild for retrieval.
+    """Read the packaged benchmark: real outline drawings, seven shifted test sets, and the wild images for retrieval.
 
-    Images come in the order of a hash of their keys, so that the first n of a class mix its designers. Those that are
-    learned from and resemble a test image are left out: a list names them.
+    Images are in the order of a hash of their keys, so that the first n of a class mix its designers. A list names the
+    images to learn from that resemble a test image. They are left out.
     """
     folder = resources.files("genrobust") / "assets" / "pictograms"
-    near_copies = {*(folder / "near_copies.txt").read_text(encoding="utf-8").split()}
-    labels = LabelSpace(tuple(ClassLabel(**c) for c in json.loads((folder / "classes.json").read_bytes())))
-    real, shift, wild = (_read_table(folder / f"{side}.parquet") for side in ("real", "shift", "wild"))
-    real, wild = (table.filter(pc.invert(pc.is_in(table["key"], pa.array(near_copies)))) for table in (real, wild))
-    tests: dict[str, ImageSet] = {"test": _split(real, "test"), **{name: _split(shift, name) for name in SHIFTS}}
+    labels = LabelSpace(tuple(ClassLabel(**values) for values in json.loads((folder / "classes.json").read_bytes())))
+    near_copies = (folder / "near_copies.txt").read_text(encoding="utf-8").split()
+    real = _without_keys(_read_table(folder / "real.parquet"), near_copies)
+    wild = _without_keys(_read_table(folder / "wild.parquet"), near_copies)
+    shift = _read_table(folder / "shift.parquet")
+    tests: dict[str, ImageSet] = {"test": _split(real, "test")}
+    for name in SHIFTS:
+        tests[name] = _split(shift, name)
     return StudyData(
         labels=labels,
         train=_split(real, "train"),
@@ -61,12 +64,22 @@ def _read_table(file: Traversable) -> pa.Table:
     return pq.read_table(pa.BufferReader(file.read_bytes()), columns=columns)
 
 
+def _without_keys(table: pa.Table, keys: list[str]) -> pa.Table:
+    return table.filter(pc.invert(pc.is_in(table["key"], pa.array(keys))))
+
+
 def _split(table: pa.Table, split: str) -> MemoryImages:
     rows = table.filter(pc.equal(table["split"], split))
     keys = rows["key"].to_pylist()
     order = np.array(sorted(range(len(keys)), key=lambda i: key_hash(keys[i])), dtype=np.int64)
     rows = rows.take(order)
-    columns = (rows[name].to_pylist() for name in ("key", "style", "family"))
-    images = MemoryImages(split, rows["image"].to_pylist(), rows["class"].to_numpy(), *columns)
+    images = MemoryImages(
+        split,
+        rows["image"].to_pylist(),
+        rows["class"].to_numpy(),
+        rows["key"].to_pylist(),
+        styles=rows["style"].to_pylist(),
+        groups=rows["family"].to_pylist(),
+    )
     images.packaged = True
     return images

@@ -1,7 +1,7 @@
 """Retrieval by search: the images of a pool without labels that a CLIP finds nearest to each class.
 
-An image counts for the class with the highest cosine alone, so a class may get fewer images than are wanted. First come
-those nearest to the mean of a class's prompts.
+An image counts only for the class with the highest cosine, so a class may get fewer images than wanted. A class is the
+mean of its prompts. The nearest images come first.
 """
 
 from __future__ import annotations
@@ -14,28 +14,31 @@ import numpy as np
 import pyarrow as pa
 
 from genrobust.core import ImageSet, Manifest, Subset, UserError, digest, made_by
-from genrobust.data.image_lists import reading_list, write_list
+from genrobust.data.key_lists import reading_list, write_list
 
-SEARCHED_BY = "best class, highest cosine"  # in the name of a search: another rule is another search
+# Part of the name of a search. Change it if the rule changes.
+SEARCHED_BY = "best class, highest cosine"
 _FILE = "found.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64())])
 
 
 class FoundImages(Subset):
-    """The images `keys` of a pool, which a search found, with the labels of the classes that they were found for."""
+    """Images of a pool that a search found, with the labels of the classes that they were found for."""
 
     def __init__(self, pool: ImageSet, keys: Sequence[str], labels: np.ndarray, name: str) -> None:
         place = {key: index for index, key in enumerate(pool.keys)}
         super().__init__(pool, [place[key] for key in keys], name)
-        self.hidden_labels = self.labels  # those of the pool, which may mean nothing
+        self.hidden_labels = self.labels  # labels in the pool, which may mean nothing
         self.labels = labels
         self.accepted = None
-        self.as_stored, self.even = False, True  # the nearest come first, whatever their styles in the pool
+        # The nearest images come first, so a prefix is the best sample.
+        self.as_stored = False
+        self.even = True
         self.fingerprint = digest([self.fingerprint, self.labels.tolist()])
 
 
 def best_classes(images: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nearest class of each image, int64 [N], and its cosine, float64 [N].
+    """Return the nearest class of each image, int64 [N], and the cosine to it, float64 [N].
 
     Args:
         images: Unit embeddings [N, D].
@@ -47,11 +50,12 @@ def best_classes(images: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, n
 
 
 def nearest_of_classes(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the nearest images of each class, int64 [M], class by class, of equal ones the first.
+    """Return the nearest images of each class, int64 [M], class by class. Of equal images the first is taken.
 
     Args:
-        best: The class of each image, int64 [N], with its `cosines`, float64 [N].
-        wanted: How many of each class, [K]; a class may have fewer.
+        best: Nearest class of each image, int64 [N].
+        cosines: Cosine to it, float64 [N].
+        wanted: Number of images of each class, [K]. A class may get fewer.
     """
     order = np.lexsort((-cosines, best))
     starts = np.searchsorted(best[order], np.arange(len(wanted) + 1))
@@ -62,21 +66,23 @@ def nearest_of_classes(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray
 def write_search(
     folder: Path, inputs: Mapping[str, Any], pool: ImageSet, images: np.ndarray, labels: np.ndarray, scores: np.ndarray
 ) -> None:
-    """Write what a search found in `pool`: its `images` [M], with `labels` [M] and `scores` [M]."""
+    """Write the result of a search in `pool`: the places `images` [M], with `labels` [M] and `scores` [M]."""
     columns = {"key": [pool.keys[i] for i in images.tolist()], "label": labels, "score": scores}
     about = {"pool": pool.fingerprint, "searched": len(pool), "found": len(images)}
     write_list(folder / _FILE, Manifest("search", inputs, about, made_by("search")), columns, _SCHEMA)
 
 
 def read_search(folder: Path, pool: ImageSet, name: str) -> FoundImages:
-    """Read what a search found in `pool`, as a set called `name`.
+    """Read the result of a search in `pool`, as a set called `name`.
 
     Raises:
-        UserError: There is no such search, or it is of other images.
+        UserError: There is no such search, or it searched other images.
         GenrobustError: The search is damaged.
     """
     with reading_list(folder / _FILE) as (table, facts):
-        keys, labels, searched = table["key"].to_pylist(), table["label"].to_numpy().astype(np.int64), facts["pool"]
+        keys = table["key"].to_pylist()
+        labels = table["label"].to_numpy().astype(np.int64)
+        searched = facts["pool"]
     if pool.fingerprint != searched:
         raise UserError(f"{folder} is a search of other images than those of {pool.name}: delete it and rerun")
     return FoundImages(pool, keys, labels, name)

@@ -1,4 +1,4 @@
-"""Lists of images as artifacts of one parquet file: what a filter leaves out, what a search finds."""
+"""Artifacts that are a list of images in one parquet file: the results of filters and searches."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from genrobust.core import Artifact, GenrobustError, Manifest, reading, replacin
 
 
 def write_list(path: Path, manifest: Manifest, columns: Mapping[str, Any], schema: pa.Schema) -> None:
-    """Write `columns` to `path`, as the only file of an artifact with `manifest`."""
+    """Write `columns` to `path`, the only file of an artifact."""
     with Artifact(path.parent).writing(manifest, path.name), replacing(path) as file:
         pq.write_table(pa.table(columns, schema), file, compression="zstd")
 
 
 @contextmanager
 def reading_list(path: Path) -> Iterator[tuple[pa.Table, Mapping[str, Any]]]:
-    """Yield the table and the facts that `write_list` wrote, to be parsed.
+    """Yield the table and the facts about it that `write_list` wrote. An error in the block is reported as damage.
 
     Raises:
-        UserError: There is no such list, or one of another version of genrobust.
+        UserError: There is no such list, or another version of genrobust wrote it.
         GenrobustError: It is damaged.
     """
     artifact = Artifact(path.parent)
-    about, then = artifact.manifest().about, f": {artifact.remedy}"
+    about = artifact.manifest().about
+    then = f": {artifact.remedy}"
     artifact.path(path.name)
     with reading(path, pa.ArrowException, KeyError, ValueError, TypeError, then=then, kind=GenrobustError):
         yield pq.read_table(path), about

@@ -18,8 +18,8 @@ from genrobust.core import ImageSet, Sample, UserError
 from genrobust.data import begin_dataset, load_data, open_stored, write_shard
 from genrobust.data.imagenet_classes import descriptions, listed_by_timm, wnids
 from genrobust.data.readers.imagenet import VALIDATION
-from genrobust.data.stored import open_unlabeled
-from genrobust.recipe import DataConfig, ShiftConfig
+from genrobust.data.stored_images import open_unlabeled
+from genrobust.recipe import DataConfig, ImagesConfig
 
 NAMES = ["cat", "dog", "eel"]
 
@@ -161,7 +161,7 @@ def test_label_names_are_in_imagenet_s_order_or_wordnet_ids(tmp_path: Path) -> N
 def test_r_in_tars_may_count_its_200_classes_or_imagenet_s(tmp_path: Path, numbering: str) -> None:
     r = listed_by_timm("imagenet_r")
     labels = [wnids().index(wnid) if numbering == "imagenet" else n for n, wnid in enumerate(r)]
-    shift = ShiftConfig(kind="imagenet-r", path=write_tar(tmp_path / "r.tar", labeled_tar(labels)))
+    shift = ImagesConfig(kind="imagenet-r", path=write_tar(tmp_path / "r.tar", labeled_tar(labels)))
     images = shift.open("r", imagenet(tmp_path).folder_classes(), {})["r"]
     found = {int(key.split("/")[1]): wnids()[label] for key, label in zip(images.keys, images.labels, strict=True)}
     assert found == dict(enumerate(r))

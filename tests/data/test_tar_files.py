@@ -8,7 +8,7 @@ from stored_files import gray, labeled_tar, member, png, tar
 
 from genrobust.core import UserError
 from genrobust.data import open_stored
-from genrobust.data.tars import list_tars
+from genrobust.data.tar_files import list_tars
 
 GOOD = [("a.png", png()), ("a.cls", b"0"), ("b.png", png(9)), ("b.cls", b"1")]
 GOOD_TAR = tar(*GOOD)

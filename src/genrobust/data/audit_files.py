@@ -1,4 +1,4 @@
-"""What an audit of a dataset left on disk, for whatever else shows its images."""
+"""The results of an audit on disk, for the viewer of its dataset."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import pyarrow.parquet as pq
 
 from genrobust.core import REWRITE, Artifact, ImageSet, file_name, read_page_json, reading
 
-# What the columns of `Audit.by_image` are called, before the name of a judge or of a set of images.
+# Names of the columns of `Audit.by_image`, before the name of a judge or of a set of images.
 PROBABILITY, TAKEN_FOR, DISTANCE, NEAREST = "label probability, ", "taken for, ", "distance, ", "nearest, "
 
-BY_IMAGE = "images.parquet"  # beside the page: a row an image
+BY_IMAGE = "images.parquet"  # next to the page, with a row per image
 
 
 def audit_folder(dataset: Path) -> Path:
-    """Return the folder beside that of a dataset in which its audit lies, unless a user names another."""
+    """Return the default folder of the audit of a dataset, next to the dataset."""
     source = dataset.resolve()
     return source.parent / f"audit-{file_name(source.name)}"
 
 
 def read_by_image(folder: Path, images: ImageSet) -> dict[str, list[Any]] | None:
-    """Read what the audit in `folder` knows of each image, by column; None where there is none of these images.
+    """Read the results of the audit in `folder` for each image, by column. None if it is not an audit of these images.
 
     Raises:
         GenrobustError: A file has changed since it was written.
-        UserError: A file is none of an audit.
+        UserError: A file does not belong to an audit.
     """
     if not (folder / BY_IMAGE).is_file():
         return None

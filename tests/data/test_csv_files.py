@@ -7,7 +7,7 @@ import pytest
 
 from genrobust.core import UserError
 from genrobust.data import load_data, open_stored
-from genrobust.data.stored import open_unlabeled
+from genrobust.data.stored_images import open_unlabeled
 from genrobust.recipe import DataConfig
 
 
@@ -51,6 +51,34 @@ def test_a_table_trains(photos, phone):
 def test_a_table_without_labels_can_be_searched(photos, phone):
     images = open_unlabeled("data.retrieved.search", phone(("path", "kind", "camera")))
     assert len(images) == 9 and set(images.labels.tolist()) == {0}
+
+
+def test_a_table_with_other_column_names_serves_wherever_images_are_named(photos, phone):
+    names = ("file", "species", "site")
+    tables = {part: phone(names, name=f"{part}.csv", part=part) for part in ("train", "test")}
+    columns = {"kind": "csv", "path_column": "file", "label_column": "species"}
+    train, test = ({**columns, "path": str(table)} for table in tables.values())
+    section = {"source": "folders", "train": train, "test": test, "groups": {"column": "site"}}
+    data = load_data(DataConfig.model_validate({**section, "retrieved": {"path": train, "search": train}}))
+    by_folders = loaded(photos, shutil.copytree(photos / "test", photos / "more"))
+    assert data.labels == by_folders.labels and len(data.train) == len(by_folders.train)
+    assert len(data.retrieval) == len(data.unlabeled) == 36
+    assert set(data.tests["test"].groups) == {"c0", "c1", "c2"}
+    dumped = DataConfig.model_validate(section).model_dump(mode="json")
+    assert dumped["train"] == train and DataConfig.model_validate(dumped).train.label_column == "species"
+
+
+def test_images_are_written_as_the_path_that_named_them(photos):
+    section = {"source": "folders", "train": photos / "train", "test": photos / "test", "extra": {"more": "b"}}
+    dumped = DataConfig.model_validate(section).model_dump(mode="json")
+    assert (dumped["train"], dumped["extra"]) == (str(photos / "train"), {"more": "b"})
+
+
+def test_sets_that_are_no_training_images_are_refused_by_their_key(photos):
+    for kind, path in (("corruptions", {}), ("objectnet", {"path": str(photos / "train")})):
+        section = {"source": "folders", "train": {"kind": kind, **path}, "test": str(photos / "test")}
+        with pytest.raises(UserError, match=rf"data\.train\.kind: {kind}.*data\.shifts"):
+            load_data(DataConfig.model_validate(section))
 
 
 P = ("path", "label")
