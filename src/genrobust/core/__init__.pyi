@@ -1,8 +1,6 @@
 from .artifact import (
-    OURS as OURS,
     Artifact as Artifact,
     Damage as Damage,
-    Manifest as Manifest,
     artifact_folder as artifact_folder,
     artifacts as artifacts,
     fetch_artifacts as fetch_artifacts,
@@ -98,6 +96,7 @@ from .made_by import (
     made_by_others as made_by_others,
     plugins_of as plugins_of,
 )
+from .manifest import Manifest as Manifest, is_ours as is_ours
 from .masking import mask_secrets as mask_secrets
 from .named_files import OutputFile as OutputFile, expand_home as expand_home
 from .names import (

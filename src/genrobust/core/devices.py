@@ -1,4 +1,4 @@
-"""Devices by name, and the number of CPU threads."""
+"""Choose a device by name, and set how torch uses threads and memory."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ from genrobust.core.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-MALLOPT = {"M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 64 << 20), "M_MMAP_MAX": (-4, 0)}  # of <malloc.h>, to what
+# Parameters of glibc's <malloc.h>, each with its number and our value.
+MALLOPT = {"M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 64 << 20), "M_MMAP_MAX": (-4, 0)}
 KINDS = ("cuda", "mps", "cpu")
-# How threads wait for each other. GNU's OpenMP, which torch's Linux builds use, polls so often before it sleeps. Never
-# polling costs a seventh of the time of training a small network on 2 CPU cores; GNU's default of 300,000 doubles that
-# time beside a busy program. Other OpenMPs read only the policy.
+# How threads wait for each other. GNU's OpenMP, which torch uses on Linux, polls so many times before it sleeps.
+# Without polling, training a small network on 2 CPU cores takes a seventh longer. With GNU's default of 300,000, it
+# takes twice as long next to a busy program. Other OpenMPs read only the policy.
 WAITING = {"GOMP_SPINCOUNT": "10000", "OMP_WAIT_POLICY": "PASSIVE"}
-SAFE_PATH = {"PYTHONSAFEPATH": "1"}  # a Python that starts with it imports no module from the current folder
+# A Python that starts with this variable imports no module from the current folder.
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 
 
 def available_devices() -> list[str]:
-    """The names that `resolve_device` accepts on this machine, fastest first; "cpu" is always last."""
+    """Return the names that `resolve_device` accepts on this machine, fastest first. "cpu" is always last."""
     import torch
 
-    names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    if names:
-        names.insert(0, "cuda")
+    names = []
+    if torch.cuda.is_available() and torch.cuda.device_count():
+        names = ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
         names.append("mps")
     return [*names, "cpu"]
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """The device called `name`; "auto" prefers cuda, then mps, then cpu.
+    """Return the device called `name`. "auto" prefers cuda, then mps, then cpu.
 
     Raises:
-        UserError: This machine has no such device; the message lists those that it has.
+        UserError: This machine has no such device. The message lists its devices.
     """
     import torch
 
@@ -53,10 +55,10 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def device_kind(name: str = "auto") -> str:
-    """The kind of the device called `name`: "cuda", "mps" or "cpu".
+    """Return the kind of the device called `name`: "cuda", "mps" or "cpu".
 
-    A `name` that is a kind is returned without a check, since the device may be on another machine. Loads torch, which
-    takes seconds, only if it must.
+    A kind is returned without a check, because the device may be on another machine. torch, which takes seconds to
+    load, is loaded only if necessary.
 
     Raises:
         UserError: This machine has no such device.
@@ -69,17 +71,18 @@ def device_kind(name: str = "auto") -> str:
 
 
 def waiting_of_threads() -> dict[str, str]:
-    """Environment variables to set before torch is loaded: the user's own, or else `WAITING`."""
-    return {name: os.environ[name] for name in WAITING if name in os.environ} or dict(WAITING)
+    """Return environment variables to set before torch is loaded: the user's own, or else `WAITING`."""
+    own = {name: os.environ[name] for name in WAITING if name in os.environ}
+    return own or dict(WAITING)
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """Environment variables of a worker process with so many CPU threads, to set before it starts."""
+    """Return the environment variables of a worker process with so many CPU threads."""
     return {"OMP_NUM_THREADS": str(threads), **SAFE_PATH, **waiting_of_threads()}
 
 
 def set_threads(n: int) -> None:
-    """Let torch use `n` CPU threads. The order of sums depends on the number, so a recipe fixes it."""
+    """Let torch use `n` CPU threads. A recipe fixes the number, because the order of sums depends on it."""
     import torch
 
     torch.set_num_threads(n)
@@ -87,10 +90,10 @@ def set_threads(n: int) -> None:
 
 @contextmanager
 def repeatable(tf32: bool = False) -> Iterator[None]:
-    """Let cuDNN's convolutions sum in one order in the block, and round their factors in float32 to TF32, or not.
+    """Make cuDNN's convolutions deterministic in the block, with or without TF32 for float32.
 
-    Its fastest ones sum in any order, and TF32 has 10 bits. Both are settings of the process: what one job left on
-    would change what the next one draws or learns.
+    By default, the fastest algorithms sum in any order. TF32 rounds factors to 10 bits. Both settings are global, so
+    they are restored: otherwise one job would change the results of the next.
     """
     from torch.backends import cudnn
 
@@ -99,24 +102,26 @@ def repeatable(tf32: bool = False) -> Iterator[None]:
     value: bool | str = tf32
     try:
         before = getattr(settings, key)
-    except RuntimeError:  # the program has set it by torch's newer names, and must not mix them
+    except RuntimeError:
+        # The program has used torch's newer names for this setting. torch refuses to mix both.
         settings, key, value = settings.conv, "fp32_precision", "tf32" if tf32 else "ieee"
         before = getattr(settings, key)
-    order, cudnn.deterministic = cudnn.deterministic, True
+    was_deterministic = cudnn.deterministic
+    cudnn.deterministic = True
     setattr(settings, key, value)
     try:
         yield
     finally:
-        cudnn.deterministic = order
+        cudnn.deterministic = was_deterministic
         setattr(settings, key, before)
 
 
 @lru_cache(maxsize=1)
 def room_for_code(key: Hashable) -> None:
-    """Let this process compile networks anew, unless the last that it compiled were those of an equal `key`.
+    """Forget compiled code, unless the last networks that this process compiled had the same `key`.
 
-    PyTorch keeps 8 versions of a function's code in a process, one for each shape of whatever network runs it. Beyond
-    them it compiles no more, and says so in a warning at most: a later network would be as slow as without.
+    PyTorch keeps 8 versions of the code of a function per process, one for each shape and network. After that it stops
+    to compile, with a warning at most, and later networks would be slow.
     """
     import torch
 
@@ -124,10 +129,10 @@ def room_for_code(key: Hashable) -> None:
 
 
 def compiler_options() -> dict[str, bool]:
-    """Return the `options` with which torch.compile makes the same code in every process; {} before torch 2.10.
+    """Return `options` for torch.compile that make the same code in every process. Empty before torch 2.10.
 
-    By default Inductor times kernels that sum in different orders and takes the fastest, which another process may
-    decide otherwise. But a killed training or dataset that goes on is to end with the same numbers.
+    By default Inductor times kernels that sum in different orders and takes the fastest. Another process may choose
+    another kernel. But a resumed training or dataset must end with the same numbers.
     """
     from torch.torch_version import TorchVersion
 
@@ -135,15 +140,16 @@ def compiler_options() -> dict[str, bool]:
 
 
 def keep_freed_memory(device: torch.device) -> None:
-    """Let this process keep the memory that it frees, for the next tensors on the CPU, where `device` is one.
+    """Let this process keep freed memory for its next tensors, if `device` is a CPU and the system has glibc.
 
-    It needs glibc, and does nothing without it. Where a GPU computes, the CPU would keep what loading the weights took.
-
-    By default glibc returns large blocks to the system, and gets them anew page by page. A training step on a CPU frees
-    all that it took: those pages are a sixth of the CPU time of training a small network.
+    By default glibc returns large blocks to the system, and gets them back page by page. A training step on a CPU frees
+    all memory that it took, so this costs a sixth of the CPU time of training a small network. With a GPU, the process
+    would keep the memory that loading the weights took.
     """
-    linux_cpu = device.type == "cpu" and sys.platform == "linux"
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if linux_cpu else None
-    if mallopt is not None:  # musl has none
-        for parameter, value in MALLOPT.values():
-            mallopt(parameter, value)
+    if device.type != "cpu" or sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:  # musl
+        return
+    for parameter, value in MALLOPT.values():
+        mallopt(parameter, value)

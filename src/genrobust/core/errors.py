@@ -21,11 +21,11 @@ class UserError(GenrobustError):
 
 
 class NoColumn(UserError):
-    """A set of images has no column of the name that is asked for."""
+    """A set of images has no column of this name."""
 
 
 class Busy(UserError):
-    """Another process holds what this one needs."""
+    """Another process holds a lock that this one needs."""
 
 
 class DiskFull(GenrobustError):
@@ -36,29 +36,33 @@ class OutOfMemory(GenrobustError):
     """The device has too little memory."""
 
 
-# Of torch on CUDA, MPS and CPUs, of CUDA's libraries, and of numpy.
+# Messages of torch on CUDA, MPS and CPUs, of CUDA's libraries, and of numpy.
 _NO_MEMORY = (
-    *("out of memory", "allocate memory", "not enough memory", "Unable to allocate"),
-    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+    "out of memory",
+    "allocate memory",
+    "not enough memory",
+    "Unable to allocate",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
 )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether `error` says that memory did not suffice, on whatever device."""
+    """Return whether `error` says that a device had too little memory."""
     if isinstance(error, MemoryError | OutOfMemory) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
 
 
 def some_of(things: Iterable[object], most: int = 10, separator: str = ", ") -> str:
-    """Join the first `things` for a message, with the number of the others: "a, b, c and 4 more"."""
+    """Join the first `things` for a message, and count the others: "a, b, c and 4 more"."""
     texts = [str(thing) for thing in things]
     more = f" and {len(texts) - most:,} more" if len(texts) > most else ""
     return separator.join(texts[:most]) + more
 
 
 def require_packages(packages: Iterable[str], extra: str, why: str) -> None:
-    """Raise UserError unless all optional `packages`, which come with `extra`, are installed; load none."""
+    """Raise UserError unless all optional `packages` of `extra` are installed. No package is loaded."""
     for package in packages:
         if find_spec(package) is None:
             raise UserError(
@@ -71,8 +75,9 @@ class NewerVersion(UserError):
 
 
 def one_line(error: BaseException) -> str:
-    """Return the first 400 characters of the message of `error` on one line; the name of its type if it has none."""
-    return " ".join(str(error).split())[:400] or type(error).__name__
+    """Return the first 400 characters of the message of `error` on one line, or the name of its type."""
+    message = " ".join(str(error).split())
+    return message[:400] or type(error).__name__
 
 
 @contextmanager
@@ -81,7 +86,7 @@ def reading(
 ) -> Iterator[None]:
     """Turn an OSError in the block, or one of `errors`, into a `kind`: "cannot read `source`", the reason, and `then`.
 
-    Input nested too deeply for its parser raises that error too.
+    RecursionError, which parsers raise for deep nesting, is included.
     """
     caught: tuple[type[Exception], ...] = (OSError, RecursionError, *errors)
     try:
@@ -93,7 +98,10 @@ def reading(
 def _reason(error: Any) -> object:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    if hasattr(error, "errors"):  # of pydantic: the first of its faults, with the keys that lead to it
+    if hasattr(error, "errors"):  # pydantic: the first mistake, with its keys
         fault = error.errors()[0]
         return f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
-    return getattr(error, "strerror", None) or (repr(error) if isinstance(error, LookupError) else error)
+    if getattr(error, "strerror", None):
+        return error.strerror
+    # The message of a LookupError is only the key.
+    return repr(error) if isinstance(error, LookupError) else error

@@ -1,4 +1,4 @@
-"""Writing that survives a kill: files that appear whole or not at all, and one writer a folder."""
+"""Write files that appear whole or not at all, and lock folders for one writer."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ from typing import BinaryIO
 from genrobust.core.errors import Busy, DiskFull, GenrobustError, UserError
 
 LOCK = ".lock"
-MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"  # of artifacts: records of files, and no content
+MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"  # records of the files of an artifact
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOENT),
-    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EBUSY, errno.ETXTBSY),
-}
-_PART = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)  # as `replacing` calls its temporary files
-_NO_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF}  # of folders, on a disk that another system shares
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOENT,
+    errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EBUSY, errno.ETXTBSY,
+}  # fmt: skip
+_PART = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)  # names that `temporary` gives
+# Errors of fsync on a folder of a file system that another machine shares.
+_NO_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF}
 
 
 def temporary(path: Path) -> Path:
-    """Return a new name beside `path` for a file that is renamed to it when it is whole."""
+    """Return a new name next to `path` for a file that is renamed to `path` when it is complete."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write a file that replaces `path` when the block ends well, and leaves no trace when it does not.
+    """Write a file that replaces `path` if the block succeeds, and leaves no trace if it fails.
 
-    The bytes go to a temporary name in the same folder and are on the disk before the rename, as is the rename before
-    this returns.
+    The bytes go to a temporary name in the same folder. They are on the disk before the rename, and the rename is on
+    the disk before this returns.
 
     Raises:
         DiskFull: The disk is full.
-        UserError: `path` is no regular file, such as a link, which a rename would replace.
-        GenrobustError: The system refuses otherwise; the message names the folder.
+        UserError: `path` is no regular file. A rename would replace a link, for example.
+        GenrobustError: The system refuses to write. The message names the folder.
     """
     if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
         raise UserError(f"{path} is a link, a folder or a device: remove it, or choose another folder")
@@ -53,7 +54,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         part.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.filename not in (None, *map(str, (part, path, path.parent))):  # a file that the block opened
+        # Other files are the block's own.
+        if error.filename not in (None, str(part), str(path), str(path.parent)):
             raise
         raise refusal(path.parent, error) from error
     finally:
@@ -62,29 +64,38 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def refusing(path: Path) -> Iterator[None]:
-    """Raise what the system refuses in the block as an error about `path`; a closed pipe ends the program quietly."""
+    """Report OSErrors in the block as errors about `path`. A closed pipe ends the program quietly."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
-        if error.filename not in (None, str(path), os.path.realpath(path)):  # a file that the block opened
+        # Other files are the block's own.
+        if error.filename not in (None, str(path), os.path.realpath(path)):
             raise
         raise refusal(path, error) from error
 
 
 def leftovers(folder: Path, below: bool = False) -> list[Path]:
-    """Return the temporary files in `folder`, and `below` it: a killed `replacing` left them, or one at work."""
-    candidates = (folder.rglob if below else folder.glob)(".*.part")
-    return sorted(
-        path for path in candidates if _PART.fullmatch(path.name) and path.is_file() and not path.is_symlink()
-    )
+    """Return the temporary files in `folder`, of a killed or a running `replacing`.
+
+    Args:
+        below: Search subfolders, too.
+    """
+    candidates = folder.rglob(".*.part") if below else folder.glob(".*.part")
+    return sorted(path for path in candidates if _is_temporary(path))
+
+
+def _is_temporary(path: Path) -> bool:
+    return _PART.fullmatch(path.name) is not None and path.is_file() and not path.is_symlink()
 
 
 def remove_leftovers(folder: Path, below: bool = False, names: Collection[str] | None = None) -> None:
-    """Remove what a killed `replacing` left in `folder`, and `below` it. Call it only while holding its lock alone.
+    """Remove temporary files of a killed `replacing` in `folder`. Call it only while holding the lock of the folder.
 
-    In a folder of the user's, give the `names` of the files that are written there: theirs alone are removed.
+    Args:
+        below: See `leftovers`.
+        names: Remove only temporary files for these names. Give them for a folder of the user.
     """
     for part in leftovers(folder, below):
         if names is None or part.name[1 : -len(".01234567.part")] in names:
@@ -92,7 +103,7 @@ def remove_leftovers(folder: Path, below: bool = False, names: Collection[str] |
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` and its parents; raises GenrobustError where the system refuses."""
+    """Make `folder` and its parents. Raise GenrobustError if the system refuses."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -101,13 +112,13 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def lock(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Hold `folder` for the block, as a courtesy: two who do the same work at once waste time, and lose nothing.
+    """Lock `folder` for the block. Without a lock, two processes that do the same work waste time and lose nothing.
 
-    The system frees the lock of a killed process. Where a file system has no locks (NFS without lockd), the lock is
-    that its file exists. Another machine that works at the same URL is not excluded.
+    The system frees the lock of a killed process. On a file system without locks (NFS without lockd), the existence of
+    the file is the lock. Other machines that work at the same URL are not locked out.
 
     Raises:
-        UserError: Another process holds it, unless `wait` is set; or the folder cannot be written to.
+        UserError: Another process holds the lock, unless `wait` is set; or the folder cannot be written to.
     """
     from filelock import FileLock, Timeout
 
@@ -128,7 +139,7 @@ def lock(folder: Path, wait: bool = False) -> Iterator[None]:
 
 
 def refusal(folder: Path, error: OSError, verb: str = "write to") -> GenrobustError:
-    """Return what to tell the user when the system refuses to `verb` `folder`."""
+    """Return the error for the user if the system refuses to `verb` `folder`."""
     why = f"cannot {verb} {folder}: {error.strerror or error}"
     if error.errno in _FULL:
         return DiskFull(f"{why}: free some space and run the same command again; completed files are intact")
@@ -139,7 +150,7 @@ def refusal(folder: Path, error: OSError, verb: str = "write to") -> GenrobustEr
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there
+    if os.name == "nt":  # Windows cannot open folders
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -152,5 +163,5 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):  # such as a path below a regular file: there is nothing to remove
+    with suppress(OSError):  # for example a path below a regular file
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Digests, seeds and file names that are the same on every machine; hashes that identify weights under any name."""
+"""Digests, seeds and file names that are the same on every machine, and hashes of files."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ import numpy as np
 from genrobust.core.files import MANIFEST, UNFINISHED
 
 HEX_DIGITS = 64  # of a SHA-256
-FRESH_NS = 1_000_000_000  # since a change: the times of files are too coarse to tell it from another right after it
-LONGEST = 200  # characters: file systems take 255, and a number and an ending follow
-# What Windows has in place of files of these names.
+# File times are coarse. For this time after a change, a second change may not be visible in them.
+FRESH_NS = 1_000_000_000
+LONGEST = 200  # characters: file systems allow 255, and a number and an extension follow
+# Names that Windows reserves for devices.
 DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 
 
 def digest(value: Any, length: int = 12) -> str:
-    """The first `length` hex digits of the SHA-256 of `value`'s canonical JSON, which name a job's folder.
+    """Return the first `length` hex digits of the SHA-256 of `value` as canonical JSON.
 
-    Equal values have equal digests; the order of a dictionary does not matter.
+    Equal values have equal digests. The order of a dictionary does not matter.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_as_json)
-    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:length]  # of a name that is no UTF-8
+    # A file name may be no valid UTF-8.
+    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:length]
 
 
 def _as_json(value: Any) -> Any:
@@ -43,14 +45,15 @@ def _as_json(value: Any) -> Any:
 
 
 def hashed_seed(*parts: int | str) -> int:
-    """A 63-bit seed that depends only on `parts`: the same in every process, order of jobs and machine."""
+    """Return a 63-bit seed that depends only on `parts`: the same in every process and on every machine."""
     return int(digest(parts, 16), 16) >> 1
 
 
 def slug(text: str) -> str:
-    """`text` as up to 200 ASCII letters, digits, ``-`` and ``_``, for the ids of classes; other texts get a short hash.
+    """Return `text` as up to 200 ASCII letters, digits, ``-`` and ``_``, for ids of classes.
 
-    Texts that differ in case or punctuation alone share one: for a file that is theirs alone, see `file_name`.
+    A text that is longer, or not ASCII, gets a short hash. Texts that differ only in case or punctuation share a slug.
+    `file_name` is unique.
     """
     plain = re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
     if len(plain) <= LONGEST:
@@ -62,9 +65,9 @@ def slug(text: str) -> str:
 
 
 def file_name(text: str) -> str:
-    """A name for the file or folder of `text`, on every file system another one for every text.
+    """Return a name for a file or folder called `text`. It is unique on every file system.
 
-    A text that is plain, as `slug` leaves it, is its own name; others get a dot and a hash, which no plain one has.
+    A text that `slug` does not change is its own name. Other names have a dot and a hash.
     """
     plain = slug(text)
     if plain in DEVICES:
@@ -73,13 +76,13 @@ def file_name(text: str) -> str:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
+    """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hash_once(path: Path) -> str:
-    """SHA-256 of a file, in hex, which a process computes once as long as the size and times of the file stay."""
+    """Return the SHA-256 of a file, in hex. It is computed once unless the size or times of the file change."""
     status = path.stat()
     if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < FRESH_NS:
         return hash_file(path)
@@ -93,22 +96,27 @@ def _hash_unchanged(path: Path, stamp: tuple[int, ...]) -> str:
 
 
 def key_hash(key: str) -> bytes:
-    """SHA-256 of the key of an image: an order by it is fair, whatever the keys say."""
+    """Return the SHA-256 of the key of an image. Sorting by it gives a fair order."""
     return hashlib.sha256(key.encode()).digest()
 
 
 def hash_folder(folder: Path, patterns: Sequence[str] = ("**/*.safetensors", "**/*.json", "**/*.txt")) -> str:
-    """SHA-256, in hex, of the weights, configurations and tokenizer in a model's folder.
+    """Return the SHA-256, in hex, of the weights, configurations and tokenizer in the folder of a model.
 
-    A process reads files that do not change only once. `patterns` are those of the paths of what counts; the manifest
-    of an artifact never does.
+    A process reads a file once unless it changes. The manifest of an artifact does not count.
+
+    Args:
+        patterns: Which files count, as patterns of their paths.
     """
-    paths = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
-    return hash_files(folder, {path for path in paths if path.name not in (MANIFEST, UNFINISHED)})
+    paths: set[Path] = set()
+    for pattern in patterns:
+        paths.update(folder.glob(pattern))
+    files = [path for path in paths if path.is_file() and path.name not in (MANIFEST, UNFINISHED)]
+    return hash_files(folder, files)
 
 
 def hash_files(folder: Path, files: Iterable[Path]) -> str:
-    """SHA-256, in hex, of `files` in `folder`, with their names; a process reads one that does not change once."""
+    """Return the SHA-256, in hex, of `files` in `folder` with their names. An unchanged file is read once."""
     total = hashlib.sha256()
     for path in sorted(files):
         total.update(f"{path.relative_to(folder).as_posix()} {hash_once(path)}\n".encode())

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-CGROUP, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # the limits of a container or a batch job
+# Files with the limits of a container or a batch job.
+CGROUP, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+# Pairs of a limit and the memory in use, of control groups version 2 and 1.
+MEMORY_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
 
 
 def cores() -> int:
-    """Number of CPU cores that this process may use, by its affinity and its container's quota; at least 1."""
+    """Return the number of CPU cores that this process may use, by affinity and container quota. At least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for group in _control_groups("cpu"):
         quota, _, period = _read(group / "cpu.max").partition(" ")
@@ -21,22 +24,28 @@ def cores() -> int:
 
 
 def free_memory() -> int | None:
-    """Bytes of memory that are free without swapping; None on a system that does not report them."""
-    available = _counts(Path("/proc/meminfo")).get("MemAvailable:")
-    free = None if available is None else 1024 * available
+    """Return the memory in bytes that is free without swapping. None on a system that does not report it."""
+    limits = []
+    available_kib = _counts(Path("/proc/meminfo")).get("MemAvailable:")
+    if available_kib is not None:
+        limits.append(1024 * available_kib)
     for group in _control_groups("memory"):
-        for limit_in, used_in in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
-            limit, used = _read(group / limit_in).strip(), _read(group / used_in).strip()
+        for limit_file, used_file in MEMORY_FILES:
+            limit = _read(group / limit_file).strip()
+            used = _read(group / used_file).strip()
             if limit.isdigit() and used.isdigit():
-                counts = _counts(group / "memory.stat")
-                cached = (counts.get(f"total_{n}", counts.get(n, 0)) for n in ("active_file", "inactive_file"))
-                left = int(limit) - int(used) + sum(cached)  # what files are cached in is given back
-                free = left if free is None else min(free, left)
-    return free
+                limits.append(int(limit) - int(used) + _file_cache(group))
+    return min(limits, default=None)
+
+
+def _file_cache(group: Path) -> int:
+    """Return the memory in bytes in which a control group caches files. It is free when it is needed."""
+    counts = _counts(group / "memory.stat")
+    return sum(counts.get(f"total_{name}", counts.get(name, 0)) for name in ("active_file", "inactive_file"))
 
 
 def _control_groups(controller: str) -> list[Path]:
-    """The folders of the control groups that this process is in, of version 2 and of a `controller` of version 1."""
+    """Return the folders of this process's control groups: of version 2, and of a `controller` of version 1."""
     folders = [CGROUP]
     for line in _read(OWN).splitlines():
         names, _, path = line.partition(":")[2].partition(":")
@@ -48,14 +57,18 @@ def _control_groups(controller: str) -> list[Path]:
 
 
 def user_cache() -> Path:
-    """The folder of genrobust in the user's cache."""
+    """Return the folder of genrobust in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genrobust"
 
 
 def _counts(path: Path) -> dict[str, int]:
-    """The numbers in a file of Linux, by the word before each."""
-    lines = (line.split() for line in _read(path).splitlines())
-    return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdigit()}
+    """Read lines of a word and a number from a file of Linux."""
+    counts: dict[str, int] = {}
+    for line in _read(path).splitlines():
+        words = line.split()
+        if len(words) > 1 and words[1].isdigit():
+            counts[words[0]] = int(words[1])
+    return counts
 
 
 def _read(path: Path) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 
-# Of two letters or more, as C:/ is a disk; a Path has made one slash of two. It ends at what no URL holds unquoted.
+# The scheme has two letters or more, because C:/ is a disk. Path turns two slashes into one. The URL ends at characters
+# that must be quoted in it.
 _URL = re.compile(r"""(?<![\w+.-])([A-Za-z][\w+.-]+:/)([^\s"'<>`]+)""")
-_PASSWORD = re.compile(r"^(/*)[^/@:?#]*:(?!\d+(?:[/?#]|$)).*@")  # which may hold slashes; only digits are a port
-# Of the web, where a token may stand alone; abfs://container@account is an address.
+# USER:PASSWORD@. The password may contain slashes. A part of digits alone is a port.
+_PASSWORD = re.compile(r"^(/*)[^/@:?#]*:(?!\d+(?:[/?#]|$)).*@")
+# TOKEN@ in a URL of the web. In other URLs, such as abfs://container@account, it is an address.
 _USER = re.compile(r"^(/*)[^/@?#]+@")
 _TOKEN = re.compile(
     r"(?i)([?&;#](?:[^=&;#]*(?:token|signature|secret|password|passwd|credential|key|keyid)|sig|auth|pwd)=)"
-    r"[^&;#]+?(?=[.,:;)\]}]*(?:[&;#]|$))"  # without the punctuation of a sentence
+    # Leave out punctuation at the end, which belongs to the sentence around the URL.
+    r"[^&;#]+?(?=[.,:;)\]}]*(?:[&;#]|$))"
 )
 
 
@@ -25,5 +28,7 @@ def mask_secrets(text: str) -> str:
 
 def _mask_url(url: re.Match[str]) -> str:
     scheme, rest = url.groups()
-    before_host = _USER if re.search("https?:/$", scheme) and not _PASSWORD.match(rest) else _PASSWORD
-    return scheme + _TOKEN.sub(r"\1***", before_host.sub(r"\1***@", rest))
+    is_web = re.search("https?:/$", scheme) is not None
+    credentials = _USER if is_web and not _PASSWORD.match(rest) else _PASSWORD
+    masked = credentials.sub(r"\1***@", rest)
+    return scheme + _TOKEN.sub(r"\1***", masked)

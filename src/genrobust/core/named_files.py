@@ -1,4 +1,4 @@
-"""The files that a user names for output: what they may replace, and how they are written."""
+"""Write files that a user names for output, without replacing others by accident."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _STDOUT = "-"
 
 
 def expand_home(path: str) -> str:
-    """Return `path` with the user's home folder in place of a ``~/`` in front, which a shell leaves alone in quotes."""
+    """Replace a leading ``~/`` by the user's home folder. A shell does not do so in quotes."""
     return str(Path(path).expanduser()) if path.startswith("~/") else path
 
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """A file that a user names for output: ``-`` is standard output, and links are followed.
+    """A file that a user names for output. ``-`` is standard output. Links are followed.
 
     Attributes:
-        ending: How the name of a file of this kind ends, such as ".csv"; "" for any.
-        inputs: The files that the output is made of, which it must not be.
-        overwrite: Replaces an existing file.
+        ending: Required extension, such as ".csv"; "" for any.
+        inputs: Files that the output is made from. It must not be one of them.
+        overwrite: Replace an existing file.
     """
 
     path: Path
@@ -37,11 +37,11 @@ class OutputFile:
     overwrite: bool = False
 
     def check(self) -> Path:
-        """Return the file that `writing` will write: where links lead.
+        """Return the file that `writing` will write, with links resolved.
 
         Raises:
-            UserError: It has another `ending`, is one of `inputs`, is a folder, exists and is not to `overwrite`, or
-                the system refuses to look.
+            UserError: It has another `ending`, is one of `inputs`, is a folder, or exists without `overwrite`; or the
+                system refuses access.
         """
         path = self.path
         if str(path) == _STDOUT:
@@ -62,11 +62,12 @@ class OutputFile:
 
     @contextmanager
     def writing(self) -> Iterator[BinaryIO]:
-        """Write the file, which appears whole or not at all; missing folders on the way are made.
+        """Write the file, which appears whole or not at all. Missing parent folders are made.
 
         Raises:
-            UserError: As for `check`; or it is a pipe or a device.
-            DiskFull, GenrobustError: The disk is full; the system refuses otherwise.
+            UserError: See `check`; or the file is a pipe or a device.
+            DiskFull: The disk is full.
+            GenrobustError: The system refuses to write.
         """
         target = self.check()
         if str(target) == _STDOUT:

@@ -1,4 +1,4 @@
-"""Files that genrobust wrote into a folder of the user's, or a report into its own: it replaces no others."""
+"""Write reports and pages into folders, without replacing files that genrobust did not write."""
 
 from __future__ import annotations
 
@@ -9,33 +9,36 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from genrobust.core.artifact import MANIFEST, Artifact, Manifest
+from genrobust.core.artifact import Artifact
 from genrobust.core.errors import UserError
-from genrobust.core.files import lock, make_folder, remove_leftovers, replacing
+from genrobust.core.files import MANIFEST, lock, make_folder, remove_leftovers, replacing
 from genrobust.core.keys import hash_file
+from genrobust.core.manifest import Manifest
 from genrobust.core.masking import mask_secrets
 from genrobust.core.parsing import parse_json
 
-PAGES = "pages"  # the kind of the artifact that reports, audits and benchmarks in a folder are
-REWRITE = "move it away and rerun the command that wrote it"  # of a changed file, which verify --repair leaves there
+PAGES = "pages"  # kind of the artifact of a report, an audit or a benchmark
+# What to do about a changed file, which verify --repair does not remove.
+REWRITE = "move it away and rerun the command that wrote it"
 
 
 def write_files(
     contents: Mapping[str, str | bytes], folder: Path, inputs: Mapping[str, Any] | None = None
 ) -> dict[str, Path]:
-    """Write `contents`, texts or bytes by name, into `folder`, and return their paths by name; texts without secrets.
+    """Write `contents`, texts or bytes by name, into `folder`, and return their paths by name.
 
-    They replace files of these names that genrobust wrote there and that nobody changed since; other files stay. Each
-    file appears whole or not at all, and a killed process leaves files that the next one replaces. A second process
-    waits, so that the files belong together.
+    Secrets in texts are masked. Only files that genrobust wrote and nobody changed since are replaced. Each file
+    appears whole or not at all, and the next run replaces files that a killed one left. A second process waits, so the
+    files belong together.
 
     Args:
-        inputs: What the files depend on, of a folder that is named after it (see `artifact_folder`).
+        inputs: Values that the folder is named after, if its name has a hash (see `artifact_folder`).
 
     Raises:
-        UserError: A file, a link or a folder of one of the names is none that genrobust wrote, or was changed since;
-            or the folder is another artifact.
-        DiskFull, GenrobustError: The disk is full; the system or the store refuses otherwise.
+        UserError: A file, a link or a folder with one of the names was not written by genrobust, or was changed since;
+            or the folder is an artifact of another kind.
+        DiskFull: The disk is full.
+        GenrobustError: The system or the store refuses to write.
     """
     artifact = Artifact(folder)
     make_folder(folder)
@@ -45,11 +48,10 @@ def write_files(
         before = artifact.manifest() if known else Manifest(PAGES, inputs or {})
         if before.kind != PAGES:
             raise UserError(f"{folder} is a {before.kind}: choose another folder for {next(iter(contents))}")
-        for path in (folder / name for name in contents) if artifact.is_finished or not known else ():
-            is_file = path.is_file() and not path.is_symlink()
-            is_ours = is_file and path.name in before.files and hash_file(path) == before.files[path.name].sha256
-            if os.path.lexists(path) and not is_ours:
-                raise UserError(f"{path} is none that genrobust wrote, or was changed since: {REWRITE}")
+        # An unfinished artifact has files of a killed run, which its manifest does not describe.
+        if artifact.is_finished or not known:
+            for name in contents:
+                _require_ours(folder / name, before)
         artifact.reopen(before)
         for name, content in contents.items():
             with replacing(folder / name) as file:
@@ -59,17 +61,27 @@ def write_files(
     return {name: folder / name for name in contents}
 
 
+def _require_ours(path: Path, manifest: Manifest) -> None:
+    """Raise UserError if there is something at `path` that the `manifest` does not describe."""
+    if not os.path.lexists(path):
+        return
+    is_file = path.is_file() and not path.is_symlink()
+    facts = manifest.files.get(path.name)
+    if not is_file or facts is None or hash_file(path) != facts.sha256:
+        raise UserError(f"{path} is none that genrobust wrote, or was changed since: {REWRITE}")
+
+
 def page_json(facts: Mapping[str, Any]) -> str:
-    """Return the text of a JSON file of `facts` that is written beside a page.
+    """Return the text of a JSON file next to a page.
 
     Raises:
-        ValueError: A number that is not finite.
+        ValueError: A number is not finite.
     """
     return json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_page_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that was written beside a page, once it is compared with the manifest there, if there is one.
+    """Read a JSON file next to a page. Compare it with the manifest, if there is one.
 
     Raises:
         OSError: There is no such file.

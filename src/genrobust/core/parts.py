@@ -1,4 +1,4 @@
-"""Long work on many items, part after part: parts are kept in files until all is done, and a killed run resumes."""
+"""Save the partial results of long work on many items, so that a killed run resumes."""
 
 from __future__ import annotations
 
@@ -9,72 +9,83 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.core.artifact import Artifact, Manifest, artifact_folder
+from genrobust.core.artifact import Artifact, artifact_folder
 from genrobust.core.errors import GenrobustError
 from genrobust.core.files import make_folder, replacing
 from genrobust.core.keys import digest
+from genrobust.core.manifest import Manifest
 
-PARTS = ".parts"  # their folder, in that of the results
-PART = 2000  # items, of which a kill loses at most those of one part
+PARTS = ".parts"  # folder of the parts, in the folder of the results
+PART = 2000  # items per part: the most that a kill loses
 Arrays = Mapping[str, np.ndarray]
-Advance = Callable[..., None]  # as a bar's `advance`
+Advance = Callable[..., None]  # `advance` of a progress bar
 log = logging.getLogger(__name__)
 
 
 def no_progress(*counted: object, **more: object) -> None:
-    """Ignore progress: the `advance` of work that shows none."""
+    """Ignore progress: the `advance` of work without a progress bar."""
 
 
 class KeptParts:
-    """The parts of long work, in an unfinished artifact below `folder` until `remove`; None keeps none.
+    """Saved parts of long work, in an unfinished artifact below `folder` until `remove`. None saves no part.
 
-    The artifact and its parts are named after `inputs`, which are all that the arrays depend on: other work finds
-    nothing. Where parts cannot be kept, such as on a full disk, the work goes on without, with a warning.
+    The artifact and its parts are named after `inputs`, everything that the arrays depend on. So other work finds
+    nothing. If parts cannot be saved, such as on a full disk, the work continues with a warning.
     """
 
     def __init__(self, folder: Path | None, *inputs: object) -> None:
         self._manifest = Manifest("parts", {"work": digest(inputs)})
-        place = None if folder is None else artifact_folder(folder, "work", self._manifest.inputs)
-        self._artifact = None if place is None else Artifact(place, mirrored=False)
-        self._inputs, self._root = inputs, self
+        self._artifact: Artifact | None = None
+        if folder is not None:
+            self._artifact = Artifact(artifact_folder(folder, "work", self._manifest.inputs), mirrored=False)
+        self._inputs = inputs
+        self._root = self
 
     def child(self, *inputs: object) -> KeptParts:
-        """Return the parts of a piece of this work, which depend on `inputs` as well."""
+        """Return the parts of a piece of this work that depends on further `inputs`."""
         piece = KeptParts(None, *self._inputs, *inputs)
         piece._root = self._root
         return piece
 
     def run(self, total: int, each: int, make: Callable[[range], Arrays], advance: Advance) -> dict[str, np.ndarray]:
-        """Return what `make` returns for `total` items in ranges of `each`: its arrays, joined along their first axes.
+        """Call `make` for ranges of `each` items, and return its arrays joined along their first axes.
 
-        There are one or more. `make` advances the bar itself; for parts that an earlier run kept, this does. Work of
-        one part is not kept.
+        Parts that an earlier run saved are loaded. Work of one part is not saved.
+
+        Args:
+            total: Number of items, one or more.
+            make: Returns arrays for a range of items, and advances the progress bar itself.
+            advance: Advances the progress bar for loaded parts.
         """
         parts: list[Arrays] = []
         for start in range(0, total, each):
             items = range(start, min(start + each, total))
-            part = self._load(items) if total > each else None
+            has_several = total > each
+            part = self._load(items) if has_several else None
             if part is not None:
                 advance(len(items), found=True)
             else:
                 part = make(items)
-                if total > each:
+                if has_several:
                     self._save(items, part)
             parts.append(part)
         return {key: np.concatenate([arrays[key] for arrays in parts]) for key in parts[0]}
 
     def remove(self) -> None:
-        """Remove what is kept, now that the work is done."""
-        if (artifact := self._root._artifact) is not None:
+        """Remove the saved parts."""
+        artifact = self._root._artifact
+        if artifact is not None:
             artifact.remove()
-            with suppress(OSError):  # it holds that of other work, or was never made
+            # The folder may hold parts of other work, or not exist.
+            with suppress(OSError):
                 artifact.folder.parent.rmdir()
 
     def _part_name(self, items: range) -> str:
         return digest([*self._inputs, items.start, items.stop])
 
     def _load(self, items: range) -> Arrays | None:
-        artifact, part = self._root._artifact, self._part_name(items)
+        artifact = self._root._artifact
+        part = self._part_name(items)
         try:
             if artifact is None or artifact.part(part) is None:
                 return None
@@ -85,7 +96,8 @@ class KeptParts:
             return None
 
     def _save(self, items: range, arrays: Arrays) -> None:
-        artifact, part = self._root._artifact, self._part_name(items)
+        artifact = self._root._artifact
+        part = self._part_name(items)
         if artifact is None:
             return
         path = artifact.folder / f"{part}.npz"
@@ -96,6 +108,6 @@ class KeptParts:
                 np.savez(file, allow_pickle=False, **arrays)
             artifact.finish_part(part, [path.name], {})
         except GenrobustError as error:
-            log.warning("%s: nothing more is kept, and if it is interrupted, it begins anew", error)
+            log.warning("%s: nothing more is saved, and an interrupted run starts again", error)
             self.remove()
             self._root._artifact = None

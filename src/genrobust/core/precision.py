@@ -1,7 +1,7 @@
-"""Numeric precision: what devices compute at full speed.
+"""Numeric precision: which ones a device computes at full speed.
 
-On a CPU without bfloat16 instructions matrix products in bfloat16 are 50 to 70 times slower than in float32, and before
-compute capability 8.0 no GPU of Nvidia's has them. torch computes in it all the same, so that speed alone tells.
+On a CPU without bfloat16 instructions, matrix products in bfloat16 are 50 to 70 times slower than in float32. Nvidia's
+GPUs have them since compute capability 8.0. torch computes in bfloat16 on any device, without a warning.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from functools import cache
 from pathlib import Path
 
 FLOAT32 = "float32"
-PREFERRED = ("bfloat16", "float16", FLOAT32)  # bfloat16 has the range of float32: nothing overflows
+# bfloat16 comes first: it has the range of float32, so nothing overflows.
+PREFERRED = ("bfloat16", "float16", FLOAT32)
 CPUINFO = Path("/proc/cpuinfo")
-# As Linux and torch name them.
+# Flags of the CPU as Linux and torch name them.
 BFLOAT16_FLAGS = {"amx_bf16": "AMX_BF16", "avx512_bf16": "AVX512_BF16", "bf16": "Arm's BF16"}
-CAP = "ONEDNN_MAX_CPU_ISA"  # the variable that keeps torch from newer instructions
-CAPS_WITH_BFLOAT16 = ("BF16", "FP16", "AMX", "AVX10", "ALL", "DEFAULT")  # in its values
+# Environment variable that limits the instructions that torch uses, and values that allow bfloat16.
+CAP = "ONEDNN_MAX_CPU_ISA"
+CAPS_WITH_BFLOAT16 = ("BF16", "FP16", "AMX", "AVX10", "ALL", "DEFAULT")
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
     """Devices of one `kind` ("cuda", "mps" or "cpu") and the precisions that they compute at full speed.
 
-    `why` says how that is known, as words that follow the name of the precision: "this CPU has AVX512_BF16".
+    `why` is the reason in words: "this CPU has AVX512_BF16".
     """
 
     kind: str
@@ -35,15 +37,15 @@ class Hardware:
 
     @property
     def best(self) -> str:
-        """The precision that `auto` stands for."""
+        """The precision that `auto` chooses."""
         return next(precision for precision in PREFERRED if precision in self.fast)
 
 
 @cache
 def hardware(kind: str) -> Hardware:
-    """Return what the devices of `kind` of this machine compute at full speed.
+    """Return the precisions that this machine's devices of `kind` compute at full speed.
 
-    Loads torch for "cuda", and for "cpu" where the system is not Linux, which lists the instructions of the CPU.
+    Loads torch for "cuda", and for "cpu" except on Linux, which lists the instructions of the CPU.
     """
     if kind == "cuda":
         return _cuda_hardware()
@@ -52,30 +54,41 @@ def hardware(kind: str) -> Hardware:
     cap = os.environ.get(CAP, "").upper()
     if cap and not any(word in cap for word in CAPS_WITH_BFLOAT16):
         return Hardware(kind, frozenset({FLOAT32}), f"{CAP}={cap} allows no bfloat16 instructions")
-    name = next((words for flag, words in BFLOAT16_FLAGS.items() if flag in _cpu_flags()), None)
-    if name is None:
-        return Hardware(kind, frozenset({FLOAT32}), "this CPU has no bfloat16 instructions")
-    return Hardware(kind, frozenset({FLOAT32, "bfloat16"}), f"this CPU has {name}")
+    flags = _cpu_flags()
+    for flag, name in BFLOAT16_FLAGS.items():
+        if flag in flags:
+            return Hardware(kind, frozenset({FLOAT32, "bfloat16"}), f"this CPU has {name}")
+    return Hardware(kind, frozenset({FLOAT32}), "this CPU has no bfloat16 instructions")
 
 
 def in_common(machines: Sequence[Hardware]) -> Hardware:
-    """Return what all machines of a cluster compute at full speed; `machines` has one entry or more, of one kind."""
+    """Return the precisions that all machines of a cluster compute at full speed.
+
+    Args:
+        machines: One machine or more, all with devices of one kind.
+    """
+    kind = machines[0].kind
     fast = frozenset.intersection(*(machine.fast for machine in machines))
-    wanted = next(precision for precision in PREFERRED if any(precision in machine.fast for machine in machines))
+    of_any = frozenset.union(*(machine.fast for machine in machines))
+    wanted = next(precision for precision in PREFERRED if precision in of_any)
     lacking = [machine for machine in machines if wanted not in machine.fast]
-    nodes = f"{len(lacking)} of {len(machines)} nodes" if lacking else "all nodes"
-    return Hardware(machines[0].kind, fast, f"{nodes}: {(lacking or machines)[0].why}")
+    if lacking:
+        return Hardware(kind, fast, f"{len(lacking)} of {len(machines)} nodes: {lacking[0].why}")
+    return Hardware(kind, fast, f"all nodes: {machines[0].why}")
 
 
 def _cpu_flags() -> frozenset[str]:
-    """The instructions of all cores, from the text of /proc/cpuinfo: loading torch would take seconds."""
+    """Return the instructions that all cores have. On Linux, read /proc/cpuinfo: loading torch takes seconds."""
     if sys.platform != "linux":
         import torch
 
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 or later knows them
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.11
         return frozenset(name for name, value in capabilities.items() if value is True)
-    lines = [line.partition(":") for line in CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()]
-    cores = [frozenset(flags.split()) for key, _, flags in lines if key.strip() in ("flags", "Features")]
+    cores = []
+    for line in CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
+        key, _, flags = line.partition(":")
+        if key.strip() in ("flags", "Features"):  # x86, Arm
+            cores.append(frozenset(flags.split()))
     return frozenset.intersection(*cores) if cores else frozenset()
 
 
@@ -87,9 +100,9 @@ def _cuda_hardware() -> Hardware:
         return Hardware("cuda", frozenset({FLOAT32}), "no CUDA device is visible")
     if torch.version.hip:
         return Hardware("cuda", frozenset(PREFERRED), "GPUs of ROCm compute it")
-    old = next((card for card in cards if card.major < 8), None)
-    if old is not None:
-        why = f"{old.name} has compute capability {old.major}.{old.minor}, and bfloat16 needs 8.0"
-        return Hardware("cuda", frozenset({FLOAT32, "float16"}), why)
+    for card in cards:
+        if card.major < 8:
+            why = f"{card.name} has compute capability {card.major}.{card.minor}, and bfloat16 needs 8.0"
+            return Hardware("cuda", frozenset({FLOAT32, "float16"}), why)
     why = f"{cards[0].name} has compute capability {cards[0].major}.{cards[0].minor}"
     return Hardware("cuda", frozenset(PREFERRED), why)

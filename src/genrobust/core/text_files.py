@@ -10,15 +10,16 @@ from pathlib import Path
 
 from genrobust.core.errors import UserError, reading
 
-MISSING = {"", "-", "\u2013", "\u2014", "nan", "na", "n/a", "#n/a", "<na>", "none", "null"}  # in lower case
+# Cells without a value, in lower case.
+MISSING = {"", "-", "\u2013", "\u2014", "nan", "na", "n/a", "#n/a", "<na>", "none", "null"}
 _WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
-# Control characters, which begin a terminal's commands; ends of lines; characters that reverse the order of those after
-# them; and halves of surrogate pairs, which stand for bytes that are no UTF-8, and which no output takes.
+# Control characters, which begin a terminal's commands; line separators; characters that reverse the text after them;
+# and halves of surrogate pairs, which stand for invalid UTF-8 and cannot be printed.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def read_lines(path: Path, option: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a text file with their numbers, without blanks around them and without empty ones.
+    """Yield the lines of a text file with their numbers, stripped, without empty lines.
 
     Args:
         option: The option or key that named the file, for messages.
@@ -26,21 +27,24 @@ def read_lines(path: Path, option: str) -> Iterator[tuple[int, str]]:
     Raises:
         UserError: The file cannot be read, or is not UTF-8.
     """
-    lines = enumerate(_read(path, option).splitlines(), start=1)
-    return ((number, text) for number, line in lines if (text := line.strip()))
+    for number, line in enumerate(_read(path, option).splitlines(), start=1):
+        text = line.strip()
+        if text:
+            yield number, text
 
 
 def read_csv(path: Path, option: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a CSV file, the header first, each with the line on which it ends.
 
-    Cells have no blanks around them. Rows without a cell are left out, and short ones are as long as the header. Where
-    that has no comma, semicolons or tabs separate cells, as spreadsheets write them in many countries.
+    Cells are stripped. Rows without a cell are skipped, and short rows are filled up to the length of the header. If
+    the header has no comma, semicolons or tabs separate cells, as spreadsheets write them in many countries.
 
     Args:
-        option: As in `read_lines`, which raises.
+        option: See `read_lines`.
 
     Raises:
-        UserError: Also for an empty file, a row longer than the header, and a quote that is never closed.
+        UserError: The file cannot be read, is not UTF-8 or is empty; a row is longer than the header; or a quote is
+            never closed.
     """
     text = _read(path, option)
     first = text.partition("\n")[0]
@@ -48,7 +52,10 @@ def read_csv(path: Path, option: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
     columns: list[str] = []
     try:
-        for cells in ([cell.strip() for cell in row] for row in reader if row):
+        for row in reader:
+            if not row:
+                continue
+            cells = [cell.strip() for cell in row]
             columns = columns or cells
             if len(cells) > len(columns):
                 raise UserError(f"{path}, line {reader.line_num}: {len(cells)} cells under {len(columns)} columns")
@@ -60,30 +67,40 @@ def read_csv(path: Path, option: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def is_missing(cell: str) -> bool:
-    """Return whether a cell says that there is no value, as people, spreadsheets, pandas and JSON write it."""
+    """Return whether a cell has no value, in the notation of people, spreadsheets, pandas or JSON."""
     return cell.strip().lower() in MISSING
 
 
 def plain_number(text: str) -> str:
-    """Return 2.0 as 2, and any other text as it is: pandas saves 2 as 2.0 in a column with an empty cell."""
-    return match[1] if (match := _WHOLE.fullmatch(text)) else text
+    """Return 2 for 2.0, and any other text unchanged. pandas saves 2 as 2.0 in a column with an empty cell."""
+    match = _WHOLE.fullmatch(text)
+    return match[1] if match else text
 
 
 def csv_line(cells: Iterable[object]) -> str:
-    """Return a row of a CSV file; unprintable characters are escaped, so that a row is a line."""
+    """Return a row of a CSV file. Unprintable characters are escaped, so a row is always one line."""
     text = io.StringIO()
-    row = [escape_unprintable(cell) if isinstance(cell, str) else cell for cell in cells]
+    row = [_escape_text(cell) for cell in cells]
     csv.writer(text, lineterminator="\n").writerow(row)
     return text.getvalue()
 
 
+def _escape_text(cell: object) -> object:
+    return escape_unprintable(cell) if isinstance(cell, str) else cell
+
+
 def escape_unprintable(text: str, kept: str = "") -> str:
-    """Return `text` with a backslash and a code for each character that commands a terminal or reorders others.
+    """Replace each character that commands a terminal or reorders text by its code after a backslash.
 
     Args:
-        kept: The characters that stay.
+        kept: Characters that stay.
     """
-    return _UNPRINTABLE.sub(lambda match: match[0] if match[0] in kept else ascii(match[0])[1:-1], text)
+
+    def escape(match: re.Match[str]) -> str:
+        character = match[0]
+        return character if character in kept else ascii(character)[1:-1]
+
+    return _UNPRINTABLE.sub(escape, text)
 
 
 def _read(path: Path, option: str) -> str:

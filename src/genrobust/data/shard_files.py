@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from genrobust.core import OURS, Artifact, GenrobustError, Sample, cores, reading, replacing
+from genrobust.core import Artifact, GenrobustError, Sample, cores, is_ours, reading, replacing
 
 ENCODERS = 8  # threads that encode images: more would wait for the disk
 AHEAD = 64  # images that wait to be encoded while the next are generated
@@ -157,7 +157,7 @@ def check_tar(tar: Path) -> None:
         GenrobustError: The tar differs.
     """
     manifest = tar.with_suffix(".json")
-    if manifest.is_file() and OURS in manifest.read_bytes():
+    if manifest.is_file() and is_ours(manifest):
         Artifact(tar.parent).path(tar.name, tar.stem)
 
 

@@ -1,9 +1,9 @@
-"""Withholds a part of the images to retrieve: cells of class and style."""
+"""Withhold a part of the images to retrieve: cells of class and style."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -17,7 +17,7 @@ Cell = tuple[int, str]  # a label and a style
 
 
 def withhold(data: StudyData, rule: WithoutConfig) -> StudyData:
-    """Return `data` without the images to retrieve that `rule` excludes, which are then its `withheld`.
+    """Move the images to retrieve that `rule` excludes to `withheld`.
 
     Raises:
         UserError: A pattern matches no cell, a share of the cells leaves a class or a style without any, or no image is
@@ -25,17 +25,25 @@ def withhold(data: StudyData, rule: WithoutConfig) -> StudyData:
     """
     if not rule.cells:
         return data
-    pool, cells = _choose_cells(data, rule.cells)
-    out = [cell in cells for cell in list_cells(pool)]
-    return replace(data, retrieval=_left(pool, out), withheld=Subset(pool, np.flatnonzero(out), "withheld"))
+    pool = data.retrieval
+    if pool is None or not any(pool.styles):
+        raise UserError(f"{KEY}.cells: there are no labeled images with styles to retrieve: remove the key")
+    cells = _choose_cells(data, pool, rule.cells)
+    is_withheld = np.array([cell in cells for cell in list_cells(pool)])
+    if is_withheld.all():
+        raise UserError(f"{KEY} excludes all images of {pool.name}: remove a pattern")
+    left = Subset(pool, np.flatnonzero(~is_withheld))
+    return replace(data, retrieval=left, withheld=Subset(pool, np.flatnonzero(is_withheld), "withheld"))
 
 
 def withheld_cells(data: StudyData) -> set[Cell]:
-    """Return the cells of the withheld images that neither the training images nor those to retrieve have."""
-    withheld, *others = (
-        {*list_cells(images)} if images else set() for images in (data.withheld, data.train, data.retrieval)
-    )
-    return withheld.difference(*others)
+    """Return the cells of the withheld images that no training image and no image to retrieve has."""
+    if data.withheld is None:
+        return set()
+    cells = set(list_cells(data.withheld)) - set(list_cells(data.train))
+    if data.retrieval is not None:
+        cells -= set(list_cells(data.retrieval))
+    return cells
 
 
 def list_cells(images: ImageSet) -> list[Cell]:
@@ -43,61 +51,67 @@ def list_cells(images: ImageSet) -> list[Cell]:
     return list(zip(np.asarray(images.labels).tolist(), images.styles, strict=True))
 
 
-def _left(images: ImageSet, out: Sequence[bool]) -> Subset:
-    """The images that are not `out`."""
-    if all(out):
-        raise UserError(f"{KEY} excludes all images of {images.name}: remove a pattern")
-    return Subset(images, np.flatnonzero(~np.asarray(out)))
-
-
-def _choose_cells(data: StudyData, rule: CellShare | Sequence[str]) -> tuple[ImageSet, set[Cell]]:
-    """The images to retrieve, and the cells of theirs that are withheld."""
-    pool, chosen = data.retrieval, set[Cell]()
-    cells = sorted({cell for cell in list_cells(pool) if cell[1]}) if pool is not None else []
-    if pool is None or not cells:
-        raise UserError(f"{KEY}.cells: there are no labeled images with styles to retrieve: remove the key")
+def _choose_cells(data: StudyData, pool: ImageSet, rule: CellShare | Sequence[str]) -> set[Cell]:
+    """Return the cells of the images to retrieve, `pool`, that `rule` withholds."""
+    cells = sorted(cell for cell in set(list_cells(pool)) if cell[1])
     if isinstance(rule, CellShare):
-        return pool, _spread(sorted({*cells} - {*list_cells(data.train)}), rule, data.labels)
+        return _choose_share(sorted(set(cells) - set(list_cells(data.train))), rule, data.labels)
+    chosen: set[Cell] = set()
     for pattern in rule:
-        matches = [cell for cell in cells if any(fnmatchcase(name, pattern) for name in _names(cell, data.labels))]
+        matches = [cell for cell in cells if _matches(cell, pattern, data.labels)]
         if not matches:
             styles = ", ".join(sorted({style for _, style in cells}))
-            known = f"write CLASS/STYLE, such as {_names(cells[0], data.labels)[0]}; the styles are {styles}"
-            raise UserError(f"{KEY}.cells: {pattern!a} matches no image to retrieve: {known}")
+            example = _cell_names(cells[0], data.labels)[0]
+            raise UserError(
+                f"{KEY}.cells: {pattern!a} matches no image to retrieve: write CLASS/STYLE, such as {example}; the "
+                f"styles are {styles}"
+            )
         chosen.update(matches)
-    return pool, chosen
+    return chosen
 
 
-def _names(cell: Cell, labels: LabelSpace) -> list[str]:
+def _matches(cell: Cell, pattern: str, labels: LabelSpace) -> bool:
+    return any(fnmatchcase(name, pattern) for name in _cell_names(cell, labels))
+
+
+def _cell_names(cell: Cell, labels: LabelSpace) -> list[str]:
+    """Return the names CLASS/STYLE of a cell, by each name of its class."""
     label, style = cell
     return [f"{name}/{style}" for name in labels.classes[label].spellings]
 
 
-def _spread(cells: Collection[Cell], rule: CellShare, labels: LabelSpace) -> set[Cell]:
-    """Choose a share of `cells`: each time one of the class and the style that have lost the smallest shares of theirs.
+def _choose_share(cells: Sequence[Cell], rule: CellShare, labels: LabelSpace) -> set[Cell]:
+    """Choose a share of `cells`, spread evenly over classes and styles. Each class and each style keeps a cell.
 
-    Each class and each style keeps one.
+    Each step takes a cell of the class and the style that have lost the smallest shares of their cells so far.
     """
     order = sorted(cells, key=lambda cell: hashed_seed(rule.seed, labels.ids[cell[0]], cell[1]))
-    of_class, of_style = (Counter(cell[axis] for cell in cells) for axis in (0, 1))
-    lost_class, lost_style = Counter[int](), Counter[str]()
+    class_cells = Counter(label for label, _ in cells)
+    style_cells = Counter(style for _, style in cells)
+    class_lost: Counter[int] = Counter()
+    style_lost: Counter[str] = Counter()
+
+    def is_free(cell: Cell) -> bool:
+        label, style = cell
+        class_keeps_one = class_lost[label] < class_cells[label] - 1
+        style_keeps_one = style_lost[style] < style_cells[style] - 1
+        return cell not in chosen and class_keeps_one and style_keeps_one
+
+    def lost_shares(cell: Cell) -> float:
+        label, style = cell
+        return class_lost[label] / class_cells[label] + style_lost[style] / style_cells[style]
+
     chosen: set[Cell] = set()
     for _ in range(round(rule.share * len(order))):
-        free = [
-            (label, style)
-            for label, style in order
-            if (label, style) not in chosen
-            and lost_class[label] < of_class[label] - 1
-            and lost_style[style] < of_style[style] - 1
-        ]
+        free = [cell for cell in order if is_free(cell)]
         if not free:
             raise UserError(
                 f"{KEY}.cells: {rule.share:g} of {len(order)} cells leaves a class or a style with none, and "
                 f"{len(chosen)} are the most: lower share"
             )
-        label, style = min(free, key=lambda c: lost_class[c[0]] / of_class[c[0]] + lost_style[c[1]] / of_style[c[1]])
-        lost_class[label] += 1
-        lost_style[style] += 1
+        label, style = min(free, key=lost_shares)
+        class_lost[label] += 1
+        style_lost[style] += 1
         chosen.add((label, style))
     if not chosen:
         raise UserError(f"{KEY}.cells: {rule.share:g} of {len(order)} cells is none: raise share")

@@ -239,7 +239,11 @@ def test_a_recipe_elsewhere_names_the_same_folders_and_network(folders, styles, 
     text = Path("deep/down/own.yaml").read_text()
     assert "train: ../../train" in text and "init: ../../net" in text
     recipe = load_recipe("deep/down/own.yaml")
-    assert (recipe.name, recipe.data.train.path, recipe.data.shifts["solid"].path) == ("own", Path("train"), Path("solid"))
+    assert (recipe.name, recipe.data.train.path, recipe.data.shifts["solid"].path) == (
+        "own",
+        Path("train"),
+        Path("solid"),
+    )
     assert recipe.train.init == "net"
     assert "from scratch" not in recipe.arm_names, "bilinear images compare with no bicubic ones"
 
