@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 import genrobust
-from genrobust.core import made_by, made_by_others
+from genrobust.core import Artifact, made_by, made_by_others
 
-MAKE = """
+MAKERS = ("genrobust.train.loop", "genrobust.data.memory")
+MAKE = f"""
 import json
 from genrobust.core import made_by
-print(json.dumps({kind: made_by(kind) for kind in ("checkpoint", "dataset")}))
+print(json.dumps(made_by(*{MAKERS})))
 """
 COMPARE = """
 import json, sys
@@ -46,27 +47,54 @@ def made(source: Path) -> dict[str, dict[str, str]]:
     return run(source, MAKE)
 
 
-def test_the_modules_that_took_part_are_recorded_in_little_space(made: dict[str, dict[str, str]]) -> None:
-    code = made["checkpoint"]["code"]
-    assert {"core.images", "train.loop", "train.mixture", "train.augmentations.styles"} <= code.keys()
-    assert "data.readers.objectnet" not in code
-    assert {name.partition(".")[0] for name in code} <= {"core", "data", "classifiers", "train"}
-    assert len(json.dumps(code)) < 6000
-    assert not any(name.startswith("train.") for name in made["dataset"]["code"])
+def test_the_makers_do_not_depend_on_what_is_loaded(made: dict[str, dict[str, str]]) -> None:
+    assert json.loads(json.dumps(made_by(*MAKERS))) == made
+    assert len(json.dumps(made)) < 6000
 
 
-@pytest.mark.parametrize(
-    ("kind", "module", "takes_part"),
-    [
-        ("dataset", "classifiers.precision", True),
-        ("generator", "classifiers.precision", True),
-        ("generator", "classifiers.networks.training_state", True),
-        ("packed", "train.packed.copies", True),
-        ("packed", "train.loop", False),
-    ],
-)
-def test_a_kind_names_the_modules_that_decide_its_bytes(kind: str, module: str, takes_part: bool) -> None:
-    assert (module in made_by(kind)["code"]) == takes_part
+# Modules that decide the bytes of each kind of artifact in a study with images in folders: the training and its
+# settings, the decoding of images, the engine and its mode, and the source of the classifier.
+DECIDE = {
+    "checkpoint": {"train.loop", "recipe.classify", "recipe.numbers", "data.reading", "train.methods.full"},
+    "dataset": {"generate.run", "generate.engines.diffusers", "generate.modes.labels", "data.shard_files"},
+    "predictions": {"classifiers.predict.predicting", "classifiers.sources.checkpoint", "data.reading"},
+}
+# Packages and modules that no artifact of such a study reaches.
+UNREACHED = {"cli", "report", "tools", "data.readers", "data.tars", "data.tables"}
+
+
+@pytest.mark.parametrize("kind", DECIDE)
+def test_the_manifests_of_a_study_name_the_modules_that_decide_the_bytes(finished: Path, kind: str) -> None:
+    folders = [path.parent for path in (finished / "runs").rglob("manifest.json")]
+    manifests = [Artifact(folder).manifest() for folder in folders]
+    codes = [manifest.made_by["code"] for manifest in manifests if manifest.kind == kind]
+    assert codes
+    for code in codes:
+        assert DECIDE[kind] <= code.keys()
+        packages = {".".join(name.split(".")[:count]) for name in code for count in (1, 2, 3)}
+        assert not packages & UNREACHED
+
+
+CLOSURE = {
+    "__init__.py": "",
+    "__init__.pyi": "from .inner.public import offered as offered\nfrom .unused import other as other",
+    "root.py": "from genrobust.sample import offered\nimport genrobust.sample.plain",
+    "plain.py": "def late():\n    from genrobust.sample import module\n    from genrobust.sample.package import name",
+    "module.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from genrobust.sample import other",
+    "unused.py": "import genrobust.sample.root\nother = 1",
+    "inner/public.py": "offered = 1",
+    "package/__init__.py": "name = 1",
+}
+
+
+def test_the_import_closure_follows_stubs_and_late_imports_and_no_annotations(source: Path) -> None:
+    folder = source / "genrobust" / "sample"
+    for name, text in CLOSURE.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    script = 'import json; from genrobust.core import made_by; print(json.dumps(made_by("genrobust.sample.root")))'
+    reached = {"root", "plain", "module", "package", "inner.public"}
+    assert run(source, script)["code"].keys() == {f"sample.{name}" for name in reached}
 
 
 SAMPLE = """
@@ -78,7 +106,7 @@ class Sample(tuple):
 
 def test_every_version_of_python_gives_a_module_the_same_hash(source: Path, made: dict[str, dict[str, str]]) -> None:
     (source / "genrobust" / "core" / "sample.py").write_text(SAMPLE, encoding="utf-8")
-    then = {**made["dataset"], "code": {"core.sample": "4e21f758"}}
+    then = {**made, "code": {"core.sample": "4e21f758"}}
     assert run(source, COMPARE, json.dumps(then)) == {}
 
 
@@ -95,7 +123,11 @@ CHANGES = {  # of the text of a module
         ("train/loop", "code", True),
         ("train/loop", "a comment", False),
         ("train/loop", "a docstring", False),
-        ("data/readers/objectnet", "code", False),
+        ("recipe/classify", "code", True),
+        ("data/reading", "code", True),
+        ("data/tars", "code", False),
+        ("report/write", "code", False),
+        ("cli/options", "code", False),
     ],
 )
 def test_a_change_of_code_that_took_part_is_noticed_and_no_other(
@@ -106,15 +138,16 @@ def test_a_change_of_code_that_took_part_is_noticed_and_no_other(
     changed = CHANGES[change](text)
     assert changed != text
     path.write_text(changed)
-    different = run(source, COMPARE, json.dumps(made["checkpoint"]))
+    different = run(source, COMPARE, json.dumps(made))
     path.write_text(text)
     assert list(different) == ([f"genrobust.{module.replace('/', '.')}"] if noticed else [])
 
 
 def test_a_module_that_is_gone_and_other_versions_are_named() -> None:
-    here = made_by("checkpoint")
+    here = made_by(*MAKERS)
     assert made_by_others(here) == {} and {"genrobust", "torch", "diffusers"} <= here.keys()
-    older = {**here, "torch": "1.0", "code": {**here["code"], "train.gone": "abc"}, "gone-plugin": "2.0 def"}
+    code = {**here["code"], "train.gone": "abc"}
+    older = {**here, "torch": "1.0", "code": code, "gone-plugin": "2.0 def"}
     assert made_by_others(older) == {
         "torch": ("1.0", here["torch"]),
         "genrobust.train.gone": ("abc", ""),

@@ -127,6 +127,11 @@ class ImageSet(ABC):
     even: bool = True
     packaged: bool = False
 
+    @property
+    def decoders(self) -> frozenset[str]:
+        """The names of the modules that read and decode the images."""
+        return frozenset({type(self).__module__})
+
     @abstractmethod
     def __len__(self) -> int: ...
 
@@ -197,6 +202,10 @@ class Subset(ImageSet):
         self.even = images.even
         self.fingerprint = digest([images.fingerprint, self._indices.tolist()])
 
+    @property
+    def decoders(self) -> frozenset[str]:
+        return super().decoders | self._images.decoders
+
     def __len__(self) -> int:
         return len(self._indices)
 
@@ -235,6 +244,10 @@ class JoinedImages(ImageSet):
         self.styles = [style for images in sets for style in images.styles]
         self.fingerprint = digest([images.fingerprint for images in sets])
         self._ends = np.cumsum([len(images) for images in sets])
+
+    @property
+    def decoders(self) -> frozenset[str]:
+        return super().decoders.union(*(images.decoders for images in self._sets))
 
     def __len__(self) -> int:
         return len(self.keys)

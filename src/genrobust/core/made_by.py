@@ -1,92 +1,102 @@
-"""What makes an artifact: versions of libraries and plug-ins, and the modules of genrobust that take part."""
+"""The makers of an artifact: versions of libraries and plug-ins, and hashes of the modules of genrobust."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 LIBRARIES = ("torch", "torchvision", "timm", "diffusers", "transformers", "numpy", "pillow")
-CODE = "code"  # the key of the hashes of modules
-_HASH = 8  # hex digits of the hash of a module
-_PACKAGE = "genrobust."
+# The key of the hashes of modules, by the name of the module in genrobust.
+CODE = "code"
+# The key of one hash of the files of these modules. While it is the same, no module needs to be parsed.
+SOURCE = "source"
+# Bases of classes that are no part of a maker.
+_FRAMEWORKS = {"abc", "builtins", "pydantic", "typing"}
+_HASH_DIGITS = 8
+_WITH_DOCSTRINGS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_GENROBUST = "genrobust"
 _ROOT = Path(__file__).parents[1]
-_CORE = ("core.images", "core.keys", "core.devices", "core.precision")
-_READERS = "data.readers."  # which decide what is listed, and so the fingerprints that are among the inputs
-_MODULES = {  # what may decide the bytes of each kind of artifact, whichever process makes it
-    "dataset": (*_CORE, "classifiers.precision", "data.image_files", "data.shard_files", "generate"),
-    "generator": (*_CORE, "classifiers.networks", "classifiers.precision", "data", "generate"),
-    "checkpoint": (*_CORE, "data", "classifiers", "train"),
-    "predictions": (*_CORE, "data", "classifiers"),
-    "embeddings": (*_CORE, "data", "classifiers"),
-    "filter": (*_CORE, "data", "classifiers"),
-    "search": (*_CORE, "data", "classifiers"),
-    "packed": (*_CORE, "data", "train.packed"),
-}
+
+Maker = str | type | Callable[..., Any]  # the name of a module, or a class or function in it
 
 
-def made_by(kind: str, plugins: Iterable[str] = ()) -> dict[str, Any]:
-    """Return what makes an artifact of `kind`: versions by name, and hashes of modules under `CODE`.
+def made_by(*makers: Maker) -> dict[str, Any]:
+    """Describe what makes an artifact, for its manifest.
 
-    They are the modules of genrobust that may take part in making that kind, by their names in genrobust, each with a
-    hash of its code without docstrings and comments. Readers are not among them, nor pages and commands. They do not
-    depend on what the process has loaded: the bytes of a manifest are the same whichever worker writes it.
+    The modules of genrobust are those of `makers` and everything that these import, also in functions, but not only for
+    type checkers. A registry imports its members by name, so `makers` lists the members that take part. A package that
+    is not genrobust counts with its version and a hash of its modules.
 
-    Args:
-        plugins: The distributions of other packages that take part, each with its version and a hash of its modules.
+    The result does not depend on which modules this process has loaded: every worker writes the same manifest.
+
+    Returns:
+        Versions by name. Under `CODE`, hashes of modules without docstrings and comments. Under `SOURCE`, a hash of
+        their files.
     """
-    return _versions(plugins) | {CODE: {name: _code_of(name) for name in _taking_part(kind)}}
+    modules = {name for maker in makers for name in _modules_of(maker)}
+    own = {name for name in modules if _top(name) == _GENROBUST}
+    names = sorted(name.removeprefix(f"{_GENROBUST}.") for name in _import_closure(own))
+    code = {name: _read(name).code_hash for name in names}
+    plugins = _distributions_of(modules - own)
+    return {**_versions(plugins), CODE: code, SOURCE: _hash_files(names)}
 
 
 def plugins_of(*classes: type) -> dict[str, str]:
     """Return the distributions of other packages that registered `classes`, or their bases, with their versions.
 
-    They are part of the inputs of what these make: their releases do not promise the same bytes.
+    They are part of the inputs of an artifact: their releases do not promise the same bytes.
     """
-    tops = {base.__module__.partition(".")[0] for each in classes for base in each.__mro__}
-    foreign = tops - {"genrobust", "pydantic", "builtins", "abc", "typing"}
-    if not foreign:
-        return {}
-    distributions = _distributions()
-    names = sorted({name for top in foreign for name in distributions.get(top, ())})
-    return {name: _version(name) for name in names}
+    modules = {name for each in classes for name in _modules_of(each)}
+    return {name: _version(name) for name in _distributions_of(modules)}
 
 
 def made_by_others(then: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Compare what made an artifact, as `made_by` returns it, with what would make it now.
+    """Compare the makers of an artifact, as `made_by` returned them, with the present ones.
 
-    Only the modules that are named there are hashed.
+    Only the modules that are named there are compared.
 
     Returns:
-        What differs, (then, now) by name; "" for what is not installed.
+        The differences: (then, now) by name; "" if it is not installed.
     """
     code = then.get(CODE, {})
-    before = {name: version for name, version in then.items() if name != CODE}
-    now = _versions(name for name in before if name not in ("genrobust", *LIBRARIES))
-    before |= {_PACKAGE + name: hash for name, hash in code.items()}
-    now |= {_PACKAGE + name: _code_of(name) for name in code}
+    before = {name: version for name, version in then.items() if name not in (CODE, SOURCE)}
+    plugins = [name for name in before if name not in (_GENROBUST, *LIBRARIES)]
+    now = _versions(plugins)
+    if then.get(SOURCE) != _hash_files(sorted(code)):
+        before |= {f"{_GENROBUST}.{name}": code_hash for name, code_hash in code.items()}
+        now |= {f"{_GENROBUST}.{name}": _read(name).code_hash for name in code}
     return {name: (before.get(name, ""), now[name]) for name in now if before.get(name) != now[name]}
 
 
+def _modules_of(maker: Maker) -> Iterator[str]:
+    """Yield the names of the modules that define `maker` and its bases."""
+    if isinstance(maker, partial):
+        maker = maker.func
+    if isinstance(maker, str):
+        yield maker
+    elif isinstance(maker, type):
+        yield from (base.__module__ for base in maker.__mro__ if _top(base.__module__) not in _FRAMEWORKS)
+    else:
+        yield maker.__module__
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+# Versions
+
+
 def _versions(plugins: Iterable[str]) -> dict[str, str]:
-    versions = {name: _version(name) for name in ("genrobust", *LIBRARIES)}
+    versions = {name: _version(name) for name in (_GENROBUST, *LIBRARIES)}
     return versions | {name: _plugin_version(name) for name in plugins}
-
-
-@cache
-def _taking_part(kind: str) -> tuple[str, ...]:
-    """The modules that may take part in making a `kind`, by their names in genrobust, sorted."""
-    paths: set[Path] = set()
-    for name in _MODULES.get(kind, ()):
-        place = _ROOT.joinpath(*name.split("."))
-        paths |= {*place.rglob("*.py")} if place.is_dir() else {place.with_suffix(".py")}
-    names = (".".join(path.relative_to(_ROOT).with_suffix("").parts) for path in paths)
-    return tuple(sorted(name for name in names if not name.startswith(_READERS)))
 
 
 @cache
@@ -94,57 +104,157 @@ def _version(name: str) -> str:
     return metadata.version(name)
 
 
+def _distributions_of(modules: Iterable[str]) -> list[str]:
+    """Return the distributions other than genrobust that `modules` belong to, sorted."""
+    tops = {_top(name) for name in modules} - {_GENROBUST}
+    # Without a plug-in, save the second that it takes to read the metadata of all distributions.
+    return sorted({name for top in tops for name in _all_distributions().get(top, ())})
+
+
+@cache
+def _all_distributions() -> Mapping[str, list[str]]:
+    """Return the distributions of each top-level module."""
+    return metadata.packages_distributions()
+
+
 def _plugin_version(name: str) -> str:
-    """The version of a distribution, with a hash of the modules that it offers; "" where it is not installed."""
+    """Return the version of a distribution and a hash of the modules that it offers; "" if it is not installed."""
     try:
         distribution = metadata.distribution(name)
     except metadata.PackageNotFoundError:
         return ""
-    tops = {
-        point.module.partition(".")[0] for point in distribution.entry_points if point.group.startswith("genrobust.")
-    }
-    origins = [Path(spec.origin) for top in sorted(tops) if (spec := find_spec(top)) and spec.origin]
-    return f"{distribution.version} {_hash_modules(*(o.parent if o.name == '__init__.py' else o for o in origins))}"
+    points = [point for point in distribution.entry_points if point.group.startswith(f"{_GENROBUST}.")]
+    places = []
+    for top in sorted({_top(point.module) for point in points}):
+        spec = find_spec(top)
+        if spec is not None and spec.origin is not None:
+            origin = Path(spec.origin)
+            places.append(origin.parent if origin.name == "__init__.py" else origin)
+    return f"{distribution.version} {_hash_places(*places)}"
 
 
 @cache
-def _distributions() -> Mapping[str, list[str]]:
-    """The distributions of each top-level module: a second of reading the metadata of all that is installed."""
-    return metadata.packages_distributions()
-
-
-@cache
-def _hash_modules(*places: Path) -> str:
-    """Hash the code of the modules at `places`, and below those that are folders, with their paths from there."""
+def _hash_places(*places: Path) -> str:
+    """Hash the code of the modules at `places`, with their paths. A folder stands for all modules in it."""
     hashed = hashlib.sha256()
     for place in places:
         for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            hashed.update(f"{path.relative_to(place.parent).as_posix()} {_hash_code(path)}\n".encode())
+            code_hash = _hash_code(ast.parse(path.read_bytes()))
+            hashed.update(f"{path.relative_to(place.parent).as_posix()} {code_hash}\n".encode())
     return hashed.hexdigest()[:12]
 
 
+# The import closure
+
+
+@dataclass(frozen=True, slots=True)
+class _Module:
+    """A parsed module: its `imports` by their full names, and the hash of its code."""
+
+    imports: frozenset[str]
+    code_hash: str
+
+
+def _import_closure(modules: Iterable[str]) -> set[str]:
+    """Return `modules` and all modules of genrobust that they import, by their full names."""
+    waiting = [*modules]
+    closure: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in closure:
+            closure.add(name)
+            waiting += _read(name.removeprefix(f"{_GENROBUST}.")).imports
+    return closure
+
+
 @cache
-def _code_of(name: str) -> str:
-    """Hash the code of the module that is called `name` in genrobust; "" where there is none."""
-    path = _ROOT.joinpath(*name.split(".")).with_suffix(".py")
-    return _hash_code(path) if path.is_file() else ""
+def _read(name: str) -> _Module:
+    """Parse the module that is called `name` in genrobust. Its hash is "" if there is no such module."""
+    path = _path_of(f"{_GENROBUST}.{name}")
+    if path is None:
+        return _Module(frozenset(), "")
+    tree = ast.parse(path.read_bytes())
+    return _Module(frozenset(_imports_of(tree)), _hash_code(tree))
 
 
-def _hash_code(path: Path) -> str:
-    """Hash the code of a module without its docstrings and comments."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def _imports_of(tree: ast.Module) -> Iterator[str]:
+    """Yield the full names of the modules of genrobust that a module imports. A test forbids relative imports."""
+    for node in _executed(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith(f"{_GENROBUST}."))
+        elif isinstance(node, ast.ImportFrom) and node.module is not None and _top(node.module) == _GENROBUST:
+            names = [_defining_module(node.module, alias.name) for alias in node.names]
+            # The package itself holds nothing but its version, which is compared anyway.
+            yield from (name for name in names if name != _GENROBUST)
+
+
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield `node` and all below it, without the blocks for type checkers."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
+
+
+def _defining_module(module: str, name: str) -> str:
+    """Return the module that defines `name`, which is imported from `module`."""
+    stub = _read_stub(module)
+    while name in stub:
+        module = stub[name]
+        stub = _read_stub(module)
+    return module if _path_of(f"{module}.{name}") is None else f"{module}.{name}"
+
+
+@cache
+def _read_stub(package: str) -> Mapping[str, str]:
+    """Return the modules that define the public names of a `package`, by name. Empty for what has no stub."""
+    path = _ROOT.parent.joinpath(*package.split("."), "__init__.pyi")
+    if not path.is_file():
+        return {}
+    imports = [node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: f"{package}.{node.module}" for node in imports for alias in node.names}
+
+
+@cache
+def _path_of(module: str) -> Path | None:
+    """Return the file of a module of genrobust, given its full name. None if there is no such module."""
+    place = _ROOT.parent.joinpath(*module.split("."))
+    candidates = (place.with_name(f"{place.name}.py"), place / "__init__.py")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+# Hashes
+
+
+@cache
+def _hash_file(name: str) -> str:
+    path = _path_of(f"{_GENROBUST}.{name}")
+    return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _hash_files(names: Iterable[str]) -> str:
+    """Hash the files of modules, by their names in genrobust."""
+    lines = [f"{name} {_hash_file(name)}\n" for name in names]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:12]
+
+
+def _hash_code(tree: ast.Module) -> str:
+    """Hash the code of a module, without its docstrings and comments. Removes the docstrings from `tree`."""
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            and ast.get_docstring(node, clean=False) is not None
-        ):
+        if isinstance(node, _WITH_DOCSTRINGS) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
-    return hashlib.sha256(_as_text(tree).encode()).hexdigest()[:_HASH]
+    return hashlib.sha256(_as_text(tree).encode()).hexdigest()[:_HASH_DIGITS]
 
 
 def _as_text(part: Any) -> str:
-    """A part of a syntax tree, without its empty fields, which differ between versions of Python as `ast.dump` does."""
+    """Return part of a syntax tree as text. `ast.dump` writes empty fields, which differ between versions of Python."""
     if isinstance(part, ast.AST):
-        fields = (f"{name}={_as_text(value)}" for name, value in ast.iter_fields(part) if value not in (None, []))
+        fields = [f"{name}={_as_text(value)}" for name, value in ast.iter_fields(part) if value not in (None, [])]
         return f"{type(part).__name__}({', '.join(fields)})"
-    return f"[{', '.join(map(_as_text, part))}]" if isinstance(part, list) else ascii(part)
+    if isinstance(part, list):
+        return f"[{', '.join(map(_as_text, part))}]"
+    return ascii(part)

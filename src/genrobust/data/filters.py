@@ -7,7 +7,7 @@ rule.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,14 @@ class _Rejected:
 
 
 def write_filter(
-    images: ImageSet, by: str, scores: np.ndarray, rejected: np.ndarray, rule: str, folder: Path, inputs: Inputs
+    images: ImageSet,
+    by: str,
+    scores: np.ndarray,
+    rejected: np.ndarray,
+    rule: str,
+    folder: Path,
+    inputs: Inputs,
+    makers: Mapping[str, Any] | None = None,
 ) -> FilterResult:
     """Write the filter of `images` that leaves out `rejected`, bool [N].
 
@@ -91,6 +98,7 @@ def write_filter(
         scores: Score of each image, float [N].
         rule: Why an image is rejected.
         folder: The folder of the filter, which is named after its `inputs`.
+        makers: The judge, as `made_by` returns it.
 
     Raises:
         GenrobustError: A score is no number.
@@ -103,7 +111,8 @@ def write_filter(
         )
     indices = np.flatnonzero(rejected)
     reasons = [f"{by} {score:.4f}: {rule}" for score in scores[indices]]
-    return _write(images, by, rule, _Rejected(indices, scores[indices], reasons), folder, inputs)
+    manifest = Manifest("filter", inputs, {"by": by, "rule": rule}, makers or {})
+    return _write(images, _Rejected(indices, scores[indices], reasons), folder, manifest)
 
 
 def write_reviewed(images: ShardDataset, review: Review, folder: Path, inputs: Inputs) -> FilterResult:
@@ -121,10 +130,11 @@ def write_reviewed(images: ShardDataset, review: Review, folder: Path, inputs: I
     indices = np.array([i for i, key in enumerate(images.keys) if key in review.rejected], dtype=np.int64)
     reasons = [review.rejected[images.keys[i]] for i in indices]
     no_scores = np.full(len(indices), np.nan)
-    return _write(images, "review", "rejected by a person", _Rejected(indices, no_scores, reasons), folder, inputs)
+    manifest = Manifest("filter", inputs, {"by": "review", "rule": "rejected by a person"}, made_by(write_reviewed))
+    return _write(images, _Rejected(indices, no_scores, reasons), folder, manifest)
 
 
-def _write(images: ImageSet, by: str, rule: str, rejected: _Rejected, folder: Path, inputs: Inputs) -> FilterResult:
+def _write(images: ImageSet, rejected: _Rejected, folder: Path, manifest: Manifest) -> FilterResult:
     columns = {
         "key": [images.keys[i] for i in rejected.indices],
         "label": images.labels[rejected.indices],
@@ -132,13 +142,12 @@ def _write(images: ImageSet, by: str, rule: str, rejected: _Rejected, folder: Pa
         "reason": rejected.reasons,
     }
     about = {
-        "by": by,
-        "rule": rule,
+        **manifest.about,
         "made": len(images),
         "kept": len(images) - len(rejected.indices),
         "dataset": images.fingerprint,
     }
-    write_list(folder / _FILE, Manifest("filter", inputs, about, made_by("filter")), columns, _SCHEMA)
+    write_list(folder / _FILE, replace(manifest, about=about), columns, _SCHEMA)
     return read_filter(folder)
 
 

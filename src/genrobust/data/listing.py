@@ -35,6 +35,7 @@ class Listing:
         in_order: Whether images are read fast in this order only.
         column: Returns the value of each image in a column, None where it is missing. None without a table.
         label_names: Groups by label number if labels are numbers, else ().
+        decoders: Names of the modules that read an image from a larger file.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Listing:
     in_order: bool = False
     column: Callable[[str], Sequence[Any]] | None = None
     label_names: tuple[str, ...] = ()
+    decoders: frozenset[str] = frozenset()
 
     def read(self, index: int, side: int | None = None) -> Image.Image:
         """Decode an image, at a reduced size if `side` is given; see `read_image`. Thread-safe."""
@@ -101,6 +103,10 @@ class ListedImages(ImageSet):
         for key, of_image, place in zip(self.keys, correct, self._chosen, strict=True):
             covered.append((key, of_image if has_several else of_image[0], *listing.stamps[place]))
         self.fingerprint = digest([border, covered] if border else covered)
+
+    @property
+    def decoders(self) -> frozenset[str]:
+        return super().decoders | self._listing.decoders
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -201,7 +207,8 @@ def list_packed(
     def column(name: str) -> list[Any]:
         return _join_column(opened, name)
 
-    return Listing(source, keys, groups, stamps, encoded, in_order, column, opened[0].label_names)
+    decoders = frozenset({open_file.__module__})
+    return Listing(source, keys, groups, stamps, encoded, in_order, column, opened[0].label_names, decoders)
 
 
 def _join_column(files: Sequence[PackedFile], name: str) -> list[Any]:

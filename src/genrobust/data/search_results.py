@@ -66,10 +66,13 @@ def nearest_of_classes(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray
 def write_search(
     folder: Path, inputs: Mapping[str, Any], pool: ImageSet, images: np.ndarray, labels: np.ndarray, scores: np.ndarray
 ) -> None:
-    """Write the result of a search in `pool`: the places `images` [M], with `labels` [M] and `scores` [M]."""
+    """Write the result of a search in `pool`: the places `images` [M], with `labels` [M] and `scores` [M].
+
+    The makers of the embeddings that were searched are in the manifests of the embeddings.
+    """
     columns = {"key": [pool.keys[i] for i in images.tolist()], "label": labels, "score": scores}
     about = {"pool": pool.fingerprint, "searched": len(pool), "found": len(images)}
-    write_list(folder / _FILE, Manifest("search", inputs, about, made_by("search")), columns, _SCHEMA)
+    write_list(folder / _FILE, Manifest("search", inputs, about, made_by(write_search)), columns, _SCHEMA)
 
 
 def read_search(folder: Path, pool: ImageSet, name: str) -> FoundImages:

@@ -26,7 +26,6 @@ from genrobust.core import (
     Manifest,
     UserError,
     digest,
-    made_by,
     make_folder,
     reading,
 )
@@ -61,13 +60,19 @@ class Making:
     reasons: dict[str, int]
 
 
-def begin_dataset(folder: Path, about: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> None:
+def begin_dataset(
+    folder: Path,
+    about: Mapping[str, Any],
+    inputs: Mapping[str, Any] | None = None,
+    makers: Mapping[str, Any] | None = None,
+) -> None:
     """Begin a dataset in `folder`, unless it was begun before.
 
     Args:
         about: Everything that decides its images, as flat JSON, with ``shards`` (their number). `NAMES`, the names of
             its classes, are in it, too, and do not decide images.
         inputs: Values that the folder is named after, if its name has a hash.
+        makers: The generator, as `made_by` returns it.
 
     Raises:
         UserError: The folder holds another dataset (the message names what differs) or other files, or cannot be
@@ -75,8 +80,7 @@ def begin_dataset(folder: Path, about: Mapping[str, Any], inputs: Mapping[str, A
         GenrobustError: The manifest is damaged.
     """
     make_folder(folder)
-    inputs = inputs or {}
-    Artifact(folder).begin(Manifest("dataset", inputs, about, made_by("dataset", inputs.get("plugins", ()))))
+    Artifact(folder).begin(Manifest("dataset", inputs or {}, about, makers or {}))
     wanted = json.loads(json.dumps(about))
     existing = read_about(folder)
     rows = []

@@ -14,12 +14,14 @@ from genrobust.classifiers import AUTO, resolved_here
 from genrobust.core import (
     GenrobustError,
     ImageSet,
+    Maker,
     Request,
     Sample,
     device_kind,
     keep_freed_memory,
     leftovers,
     lock,
+    made_by,
     make_folder,
     progress_bar,
     remove_leftovers,
@@ -98,7 +100,7 @@ class Generation:
         undone = missing_shards(out, total)  # fetches what others made
         has_work = bool(undone or leftovers(out))
         with lock(out) if has_work else nullcontext():
-            begin_dataset(out, about, self._inputs)
+            begin_dataset(out, about, self._inputs, made_by(*self._makers()))
             if has_work:
                 remove_leftovers(out)
             done = set(done_shards(out))
@@ -112,6 +114,12 @@ class Generation:
             if missing:
                 self._require_images()
             finish_dataset(out)
+
+    def _makers(self) -> list[Maker]:
+        """List what draws the images."""
+        parts = engine_of(self._generator).parts(self._generator)
+        decoders = () if self._sources is None else self._sources.decoders
+        return [Generation, *parts, *decoders]
 
     def _require_images(self) -> None:
         dataset, total = ShardDataset(self._out, allow_partial=True), len(self.parts)

@@ -1,11 +1,8 @@
 from .estimates import measure_machine as measure_machine
 from .executors.kinds.local import Processes as Processes
 from .executors.local import ExecutorConfig as ExecutorConfig, Local as Local, open_executor as open_executor
-from .image_sets import (
-    AuditSets as AuditSets,
-    open_kept_parts as open_kept_parts,
-    open_sets as open_sets,
-)
+from .image_sets import AuditSets as AuditSets, open_sets as open_sets
+from .kept_parts import open_kept_parts as open_kept_parts
 from .named_models import (
     Named as Named,
     named_models as named_models,

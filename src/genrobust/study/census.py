@@ -132,7 +132,7 @@ class Census:
             with reading(path, ValueError, BadZipFile, kind=GenrobustError), np.load(path, allow_pickle=False) as kept:
                 return dict(kept)
         known = read()
-        manifest = Manifest(ROOM, dict(inputs), {"images": len(next(iter(known.values())))}, made_by(ROOM))
+        manifest = Manifest(ROOM, dict(inputs), {"images": len(next(iter(known.values())))}, made_by(Census))
         with (
             suppress(GenrobustError),  # the disk is full or may not be written: whatever is made there says so
             artifact.writing(manifest, FILE),

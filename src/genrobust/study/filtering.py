@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genrobust.classifiers import Feed, embed_ensembles, embed_in_parts, load_clip, logits_in_parts, open_classifier
-from genrobust.core import Artifact, KeptParts, resolve_device
+from genrobust.core import Artifact, KeptParts, Maker, made_by, resolve_device
 from genrobust.data import ShardDataset, below, confidence, lowest_of_each_class, write_filter
-from genrobust.study.image_sets import open_kept_parts
-from genrobust.study.sources.filtered import FilteredDataset
+from genrobust.study.kept_parts import open_kept_parts
+
+if TYPE_CHECKING:
+    from genrobust.study.sources.filtered import FilteredDataset
 
 SCORES = {"clip": "CLIP score", "classifier": "classifier's confidence"}
 
@@ -23,7 +26,8 @@ def filter_shards(filtered: FilteredDataset) -> None:
     """
     recipe, rule, shards = filtered.dataset.context.recipe, filtered.rule, ShardDataset(filtered.dataset.folder)
     feed = Feed(recipe.evaluate.batch_size, resolve_device(recipe.device))
-    parts = open_kept_parts(shards.folder, feed.device)
+    makers: list[Maker] = [filter_shards, *shards.decoders]
+    parts = open_kept_parts(shards.folder, feed.device, *makers)
     scores = _scores(filtered, shards, feed, parts)
     if rule.drop is not None:
         rejected = lowest_of_each_class(scores, shards.labels, rule.drop)
@@ -31,7 +35,7 @@ def filter_shards(filtered: FilteredDataset) -> None:
     else:
         assert rule.threshold is not None  # one of the two is given
         rejected, why = below(scores, rule.threshold), f"below {rule.threshold:g}"
-    write_filter(shards, SCORES[rule.by], scores, rejected, why, filtered.folder, filtered.inputs)
+    write_filter(shards, SCORES[rule.by], scores, rejected, why, filtered.folder, filtered.inputs, made_by(*makers))
     parts.remove()
 
 

@@ -8,16 +8,11 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
-import torch
-
 from genrobust.core import (
-    PARTS,
     ImageSet,
-    KeptParts,
     LabelSpace,
     StudyData,
     UserError,
-    made_by,
     no_progress,
 )
 from genrobust.data import (
@@ -173,12 +168,3 @@ def _load_data(source: str, load: Load) -> StudyData | None:
     for notice in (*data.notices, *skipped):
         log.warning("%s", notice)
     return data
-
-
-def open_kept_parts(folder: Path, device: torch.device) -> KeptParts:
-    """Open the partial results that an interrupted run kept in `folder`.
-
-    Those of another kind of device, or that other code or libraries made, are not found.
-    """
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return KeptParts(folder / PARTS, name, made_by("filter"))

@@ -42,6 +42,7 @@ from genrobust.core import (
     ImageSet,
     KeptParts,
     LabelSpace,
+    Maker,
     UserError,
     digest,
     feed,
@@ -109,7 +110,10 @@ def train(
     keep_freed_memory(torch_device)
     config = resolved_here(config.effective, torch_device.type)
     job = _job_inputs(mixture, val, labels, config, seed, threads, initial)
-    manifest, broadcast = checkpoint_manifest(inputs or {}), partial(team.broadcast, device=torch_device)
+    # The settings and the augmentation are classes that registries import by name.
+    makers: list[Maker] = [train, type(config), type(config.augmentation), *mixture.decoders, *val.decoders]
+    manifest = checkpoint_manifest(inputs or {}, *makers)
+    broadcast = partial(team.broadcast, device=torch_device)
     with repeatable(), claim_training(out, manifest, team.is_main, broadcast) as finished:
         settings = (mixture, val, labels, config, seed, out, torch_device, watch, team, job, initial, images)
         if not finished and config.probes == "only":

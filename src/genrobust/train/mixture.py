@@ -139,6 +139,11 @@ class Mixture:
         _ = self._packed
 
     @property
+    def decoders(self) -> frozenset[str]:
+        """The names of the modules that read and decode the images."""
+        return frozenset[str]().union(*(source.images.decoders for source in self.sources))
+
+    @property
     def parts(self) -> list[Subset]:
         """The images of each source."""
         return [Subset(s.images, chosen) for s, chosen in zip(self.sources, self._chosen, strict=True)]

@@ -19,7 +19,7 @@ def test_unfinished_work_of_other_versions_is_refused(tmp_path: Path) -> None:
     own, other = Artifact(tmp_path / "own"), Artifact(tmp_path / "other")
     for artifact, versions in ((own, {}), (other, {"timm": "0.1"})):
         artifact.folder.mkdir()
-        artifact.begin(Manifest("dataset", made_by={**made_by("dataset"), **versions}))
+        artifact.begin(Manifest("dataset", made_by={**made_by("genrobust.generate.run"), **versions}))
     require_same_makers(own.folder)
     with pytest.raises(UserError, match=r"other was begun by timm 0\.1 .* delete that folder"):
         require_same_makers(other.folder)
@@ -35,7 +35,7 @@ def test_another_copy_of_the_package_names_what_it_reuses(write_folder, tmp_path
     recipe.write_text(yaml.safe_dump(settings))
     copy = tmp_path / "src"
     shutil.copytree(Path(genrobust.__file__).parent, copy / "genrobust", ignore=shutil.ignore_patterns("__pycache__"))
-    changed, unused = (copy / "genrobust" / path for path in ("train/augment.py", "data/readers/objectnet.py"))
+    changed, unused = (copy / "genrobust" / path for path in ("recipe/classify.py", "data/tars.py"))
     changed.write_text(changed.read_text() + "# a comment\n")
     unused.write_text(unused.read_text() + "one_more = True\n")
     sources = Path(genrobust.__file__).parents[1]
@@ -51,7 +51,7 @@ def test_another_copy_of_the_package_names_what_it_reuses(write_folder, tmp_path
         assert shown.returncode == 0 and "made by" not in shown.stdout
     changed.write_text(changed.read_text() + "one_more = True\n")
     other = run(copy, "run", str(recipe))
-    assert other.returncode == 0 and "1 checkpoint made by genrobust.train.augment" in other.stderr
+    assert other.returncode == 0 and "1 checkpoint made by genrobust.recipe.classify" in other.stderr
 
 
 def test_artifacts_of_one_code_are_counted_together(tmp_path: Path) -> None:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass  # which checks what a stranger wrote
 
-from genrobust.core import MANIFEST, Artifact, GenrobustError, Manifest, NewerVersion, UserError, made_by, reading
+from genrobust.core import (
+    MANIFEST,
+    Artifact,
+    GenrobustError,
+    Maker,
+    Manifest,
+    NewerVersion,
+    UserError,
+    made_by,
+    reading,
+)
 
 CHECKPOINT = "checkpoint"  # the kind of the artifact
 WEIGHTS = "model.safetensors"
@@ -44,10 +54,9 @@ class CheckpointInfo:
     descriptions: dict[str, str] = field(default_factory=dict)
 
 
-def checkpoint_manifest(inputs: Mapping[str, Any], info: CheckpointInfo | None = None) -> Manifest:
-    """Return the manifest of a checkpoint that is made here from `inputs`, without its description while it trains."""
-    versions = made_by(CHECKPOINT, inputs.get("plugins", ()))
-    return Manifest(CHECKPOINT, inputs, {} if info is None else asdict(info), versions)
+def checkpoint_manifest(inputs: Mapping[str, Any], *makers: Maker) -> Manifest:
+    """Return the manifest of a checkpoint that `makers` make from `inputs`, without its description."""
+    return Manifest(CHECKPOINT, inputs, made_by=made_by(*makers))
 
 
 def is_checkpoint(folder: Path) -> bool:

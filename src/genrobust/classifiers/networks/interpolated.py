@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from genrobust.classifiers.networks.checkpoints import INITIAL
+from genrobust.classifiers.networks.checkpoints import INITIAL, checkpoint_manifest
 from genrobust.classifiers.networks.logits import val_top1
 from genrobust.classifiers.networks.models import load_checkpoint, save_checkpoint
 from genrobust.classifiers.training_images import read_training_images
@@ -59,4 +59,5 @@ def interpolate_checkpoint(
         remove_leftovers(out, below=True)
         Artifact(out).discard(MANIFEST)  # of weights that were mixed from others
         images = read_training_images(tuned)
-        save_checkpoint(out, model, replace(info, training=training), inputs=inputs, images=images)
+        manifest = checkpoint_manifest(inputs or {}, interpolate_checkpoint, *val.decoders)
+        save_checkpoint(out, model, replace(info, training=training), manifest=manifest, images=images)

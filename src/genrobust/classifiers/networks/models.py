@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from genrobust.classifiers.networks.checkpoints import (
 )
 from genrobust.classifiers.networks.heads import COSINE, add_cosine_head
 from genrobust.classifiers.training_images import TRAINING_IMAGES, TrainingImages
-from genrobust.core import Artifact, GenrobustError, UserError, make_folder, one_line, reading, replacing
+from genrobust.core import Artifact, GenrobustError, Manifest, UserError, make_folder, one_line, reading, replacing
 
 # timm would unpickle a file, go to the network, or lose the classes
 REFUSED = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "num_classes"}
@@ -122,14 +122,14 @@ def save_checkpoint(
     model: Classifier,
     info: CheckpointInfo,
     initial: Mapping[str, Tensor] | None = None,
-    inputs: Mapping[str, Any] | None = None,
+    manifest: Manifest | None = None,
     images: TrainingImages | None = None,
 ) -> None:
     """Write the weights, then the manifest that finishes the checkpoint.
 
     Args:
         initial: The weights that fine-tuning started from, where they are to be kept.
-        inputs: What the folder is named after, if it is not a training that was begun there.
+        manifest: As `checkpoint_manifest` returns it. By default, the manifest of the training that was begun there.
         images: The record of the training images, if there is one.
     """
     make_folder(folder)
@@ -141,8 +141,9 @@ def save_checkpoint(
         images.write(folder)
         names.append(TRAINING_IMAGES)
         info = replace(info, training={**info.training, "study": images.study})
-    begun = artifact.manifest().inputs if artifact.is_begun else {}
-    artifact.publish(checkpoint_manifest(begun if inputs is None else inputs, info), names)
+    if manifest is None:
+        manifest = artifact.manifest() if artifact.is_begun else checkpoint_manifest({}, save_checkpoint)
+    artifact.publish(replace(manifest, about=asdict(info)), names)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:

@@ -24,6 +24,7 @@ from genrobust.core import (
     digest,
     fetch_artifacts,
     keep_freed_memory,
+    made_by,
     progress_bar,
     resolve_device,
     set_threads,
@@ -180,4 +181,6 @@ class _PredictionCache:
         predictions = Predictions(
             name, selected, images.labels, tuple(images.keys), self._classes, description, images.accepted
         )
-        save_predictions(self.saved.folders[name], predictions, self._inputs[name], self._weights)
+        # The module of the classifier's source loads the network and prepares images.
+        makers = made_by(predict_sets, self.classifier.load, *images.decoders)
+        save_predictions(self.saved.folders[name], predictions, self._inputs[name], self._weights, makers)

@@ -21,7 +21,6 @@ from genrobust.core import (
     UserError,
     artifact_folder,
     digest,
-    made_by,
     reading,
     replacing,
 )
@@ -86,9 +85,15 @@ def are_saved(folder: Path, weights: str) -> bool:
 
 
 def save_predictions(
-    folder: Path, predictions: Predictions, inputs: Mapping[str, Any] | None = None, weights: str = ""
+    folder: Path,
+    predictions: Predictions,
+    inputs: Mapping[str, Any] | None = None,
+    weights: str = "",
+    makers: Mapping[str, Any] | None = None,
 ) -> None:
     """Save `predictions` by a classifier of `weights`, a hash, in `folder`, which is named after `inputs`.
+
+    `makers` is what predicts, as `made_by` returns it.
 
     `accepted` becomes an int64 matrix [N, most labels of one image], padded with -1. Nothing is compressed: random
     mantissas do not shrink, and what lies there plain can be mapped. The logits come first, where they are aligned.
@@ -105,7 +110,7 @@ def save_predictions(
         width = max(map(len, predictions.accepted), default=0)
         padded = [(*row, *[-1] * (width - len(row))) for row in predictions.accepted]
         arrays["accepted"] = np.array(padded, dtype=np.int64).reshape(len(padded), width)
-    manifest = Manifest(PREDICTIONS, inputs or {}, {"weights": weights}, made_by(PREDICTIONS))
+    manifest = Manifest(PREDICTIONS, inputs or {}, {"weights": weights}, makers or {})
     with Artifact(folder).writing(manifest, FILE), replacing(folder / FILE) as file:
         np.savez(file, allow_pickle=False, **arrays)
 

@@ -64,7 +64,8 @@ def train_generator(objective: Objective, out: Path, device: str = "auto", threa
     config = objective.config
     job = training_inputs(objective, torch_device.type, threads)
 
-    manifest, artifact = Manifest(GENERATOR, job, made_by=made_by(GENERATOR)), Artifact(out)
+    makers = made_by(train_generator, type(objective), *objective.images.decoders)
+    manifest, artifact = Manifest(GENERATOR, job, made_by=makers), Artifact(out)
     with claim_training(out, manifest) as finished:
         require_same_job(artifact.manifest().inputs, job, out, config.noun)
         if not finished:

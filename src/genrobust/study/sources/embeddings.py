@@ -72,6 +72,7 @@ class Embeddings:
                 bar.advance(len(of))
             else:
                 embeddings = clip_embeddings(clip, of, batch_size, bar.advance)
-        manifest = Manifest("embeddings", self.inputs, {"count": len(embeddings)}, made_by("embeddings"))
+        decoders = of.decoders if isinstance(of, ImageSet) else ()
+        manifest = Manifest("embeddings", self.inputs, {"count": len(embeddings)}, made_by(Embeddings, *decoders))
         with Artifact(self.folder).writing(manifest, FILE), replacing(self.folder / FILE) as file:
             np.savez(file, allow_pickle=False, embeddings=embeddings)

@@ -86,7 +86,7 @@ def audit(
     sets = open_sets(dataset, against, test or [], wild, studies.recipe)
     if unknown := [name for name in allow_leaks or [] if name not in sets.tests]:
         raise UserError(f"--allow-leaks {unknown[0]}: no such test set; there are {', '.join(sets.tests) or 'none'}")
-    parts = open_kept_parts(folder, torch_device)
+    parts = open_kept_parts(folder, torch_device, Measuring)
     judge = None if classifier is None else open_named(studies, classifier, labels)  # may have to be trained first
     done = Measuring(sets, judge, clip_folder, Feed(batch_size, torch_device), parts).run()
     if recipe and studies.recipe(recipe).filter_of(name) is not None:

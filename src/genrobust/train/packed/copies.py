@@ -130,7 +130,8 @@ def to_pack(images: ImageSet, folder: Path) -> int:
 
 
 def _manifest_of(images: ImageSet) -> Manifest:
-    return Manifest("packed", {"images": images.fingerprint, "packing": PACKING}, made_by=made_by("packed"))
+    inputs = {"images": images.fingerprint, "packing": PACKING}
+    return Manifest("packed", inputs, made_by=made_by(PackedImages, *images.decoders))
 
 
 def _artifact_of(images: ImageSet, folder: Path) -> Artifact:
