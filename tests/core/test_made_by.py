@@ -55,12 +55,12 @@ def test_the_makers_do_not_depend_on_what_is_loaded(made: dict[str, dict[str, st
 # Modules that decide the bytes of each kind of artifact in a study with images in folders: the training and its
 # settings, the decoding of images, the engine and its mode, and the source of the classifier.
 DECIDE = {
-    "checkpoint": {"train.loop", "recipe.classify", "recipe.numbers", "data.reading", "train.methods.full"},
+    "checkpoint": {"train.loop", "recipe.classify", "recipe.numbers", "data.image_files", "train.methods.full"},
     "dataset": {"generate.run", "generate.engines.diffusers", "generate.modes.labels", "data.shard_files"},
-    "predictions": {"classifiers.predict.predicting", "classifiers.sources.checkpoint", "data.reading"},
+    "predictions": {"classifiers.predict.predicting", "classifiers.sources.checkpoint", "data.image_files"},
 }
 # Packages and modules that no artifact of such a study reaches.
-UNREACHED = {"cli", "report", "tools", "data.readers", "data.tars", "data.tables"}
+UNREACHED = {"cli", "report", "tools", "data.readers", "data.tar_files", "data.parquet_files"}
 
 
 @pytest.mark.parametrize("kind", DECIDE)
@@ -124,8 +124,8 @@ CHANGES = {  # of the text of a module
         ("train/loop", "a comment", False),
         ("train/loop", "a docstring", False),
         ("recipe/classify", "code", True),
-        ("data/reading", "code", True),
-        ("data/tars", "code", False),
+        ("data/image_files", "code", True),
+        ("data/tar_files", "code", False),
         ("report/write", "code", False),
         ("cli/options", "code", False),
     ],

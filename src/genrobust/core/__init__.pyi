@@ -92,6 +92,7 @@ from .keys import (
 from .machine import cores as cores, free_memory as free_memory
 from .made_by import (
     CODE as CODE,
+    SOURCE as SOURCE,
     Maker as Maker,
     made_by as made_by,
     made_by_others as made_by_others,

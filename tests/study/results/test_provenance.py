@@ -12,7 +12,7 @@ from small_study import QUICK, REAL, TRAIN, folders_section
 
 import genrobust
 from genrobust.core import Artifact, Manifest, UserError, made_by
-from genrobust.study.provenance import makers_of, require_same_makers
+from genrobust.study.provenance import Makers, describe_makers, makers_of, require_same_makers
 
 
 def test_unfinished_work_of_other_versions_is_refused(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_another_copy_of_the_package_names_what_it_reuses(write_folder, tmp_path
     recipe.write_text(yaml.safe_dump(settings))
     copy = tmp_path / "src"
     shutil.copytree(Path(genrobust.__file__).parent, copy / "genrobust", ignore=shutil.ignore_patterns("__pycache__"))
-    changed, unused = (copy / "genrobust" / path for path in ("recipe/classify.py", "data/tars.py"))
+    changed, unused = (copy / "genrobust" / path for path in ("recipe/classify.py", "data/tar_files.py"))
     changed.write_text(changed.read_text() + "# a comment\n")
     unused.write_text(unused.read_text() + "one_more = True\n")
     sources = Path(genrobust.__file__).parents[1]
@@ -61,5 +61,11 @@ def test_artifacts_of_one_code_are_counted_together(tmp_path: Path) -> None:
         artifact.publish(Manifest("checkpoint", made_by={"torch": "2", "code": code}))
     makers = makers_of(tmp_path / str(number) for number in (0, 1, 2, 2))
     assert [(made.count, made.made_by["code"]["train.loop"]) for made in makers] == [(2, "1"), (1, "2")]
-    first, second = (made.describe() for made in makers)
+    first, second = describe_makers(makers)
     assert first.versions["torch"] == "2" and first.versions["code"] != second.versions["code"]
+
+
+def test_artifacts_that_need_different_modules_of_one_code_count_together_in_a_report() -> None:
+    codes = ({"train.loop": "1", "data.memory": "1"}, {"train.loop": "1", "data.shards": "1"}, {"train.loop": "2"})
+    makers = [Makers("checkpoint", {"torch": "2", "code": code}, 3) for code in codes]
+    assert [made.count for made in describe_makers(makers)] == [6, 3]

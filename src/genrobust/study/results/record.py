@@ -33,7 +33,7 @@ from genrobust.recipe import ArmConfig, recipe_yaml
 from genrobust.report import thumbnail_bytes
 from genrobust.study.estimates import Rates
 from genrobust.study.graph import Graph
-from genrobust.study.provenance import Makers
+from genrobust.study.provenance import Makers, describe_makers
 from genrobust.study.results.initial_weights import describe_starts, name_starts
 from genrobust.study.results.scoring import StudyScores
 from genrobust.study.seen import describe_starts_seen
@@ -69,7 +69,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str, makers: Sequence[
         answer=recipe.answer or "",
         class_names=context.data.labels.names,
         missed=tuple(_missed_pictures(context.data, scores.summary)),
-        made_by=tuple(made.describe() for made in makers),
+        made_by=describe_makers(makers),
         warnings=tuple(_warnings(graph)),
         cells=tuple(cells for cells in scores.cells if cells.absent in scores.summary.subsets),
         on_cores=context.device == "cpu",
