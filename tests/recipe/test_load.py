@@ -54,7 +54,11 @@ def test_set_overrides_a_key_and_the_last_holds(recipe_file: str, overrides: lis
         ("title=\ud800", "--set title="),
         ("arms." + "9" * 5000 + ".name=x", "the recipe has no '999"),
         ("arms.-1.name=x", "the recipe has no '-1' here"),
-        ("train..steps=1", "unknown key train."),
+        ("train..steps=1", "--set train..steps=1: write one dot before each key and index: train.steps"),
+        ("arms[0].name=x", "--set arms[0].name=x: write one dot before each key and index: arms.0.name"),
+        ("arms.0.mixture[0]=x", ": arms.0.mixture.0"),
+        (".steps=1", "--set .steps=1: "),
+        ("arms.7.name=x", "no '7' here: write an index from 0 to 1"),
         ("train.steps", "--set train.steps: write key=value"),
         ("=5", "--set =5: write key=value"),
         ("train.steps=[1", "--set train.steps=[1"),
@@ -78,6 +82,25 @@ def test_set_overrides_a_key_and_the_last_holds(recipe_file: str, overrides: lis
 def test_a_bad_override_is_named(recipe_file: str, override: str, named: str) -> None:
     with pytest.raises(UserError, match=re.escape(named)):
         load_recipe(recipe_file, [override])
+
+
+def test_a_key_that_has_brackets_is_set(recipe_file: str) -> None:
+    Path(recipe_file).write_text(Path(recipe_file).read_text() + "data: {shifts: {'old[1]': a}}\n")
+    recipe = load_recipe(recipe_file, ["data.shifts.old[1]=b"])
+    assert {name: shift.path.name for name, shift in recipe.data.shifts.items()} == {"old[1]": "b"}
+    with pytest.raises(UserError, match=re.escape("unknown key train.[odd]")):
+        load_recipe(recipe_file, ["train.[odd]=1"])
+
+
+@pytest.mark.parametrize("sets", [["execute.num_cpus=3", "execute.executor=slurm"], ["execute.executor=slurm"]])
+def test_another_executor_takes_no_settings_of_the_recipe_s_own_wherever_it_is_named(
+    recipe_file: str, sets: list[str]
+) -> None:
+    plain = Path(recipe_file).read_text()
+    Path(recipe_file).write_text(plain + "execute: {workers: 2}\n")
+    recipe = load_recipe(recipe_file, sets)
+    assert (recipe.execute.executor, getattr(recipe.execute, "num_cpus", 0)) == ("slurm", 3 if len(sets) > 1 else None)
+    assert load_recipe(recipe_file, ["execute.executor=local"]).execute.workers == 2
 
 
 def test_quick_applies_its_section_and_renames_the_study(recipe_file: str) -> None:

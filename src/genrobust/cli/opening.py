@@ -1,4 +1,4 @@
-"""Opens the studies and the classifiers that a command's options name, and prints their work."""
+"""Opens the studies and classifiers that the options of a command name, and prints their work."""
 
 import inspect
 import shlex
@@ -30,7 +30,8 @@ from genrobust.cli.options import (
 from genrobust.cli.program import err_console, say, words_of
 from genrobust.core import UserError, about
 
-if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
+# A command imports what it needs when it runs, so that --help answers at once.
+if TYPE_CHECKING:
     from rich.console import Console
 
     from genrobust.classifiers import OpenClassifier
@@ -49,20 +50,46 @@ def open_study(
     workers: Workers = None,
     address: Address = None,
 ) -> "Study":
-    """The study of a recipe, which logs its progress to the terminal; the parameters are options of commands."""
+    """Open the study of a recipe. The parameters are options of commands."""
     from genrobust.core import local_folder, remote_of
     from genrobust.study import Studies, open_executor
 
-    studies = Studies(out, say, sets or [], quick, device)
-    words = ["genrobust", "run", recipe, *(["--quick"] if quick else [])]
-    for override in studies.overrides:
-        words += ["--set", override]
+    studies = Studies(out, say, with_executor(sets, executor), quick, device)
     folder = local_folder(out)
-    opens = partial(open_executor, out=folder, kind=executor, workers=workers, address=address)
-    study = studies.open(recipe, shlex.join(words), opens)
-    if (remote := remote_of(study.out)) is not None:
+    opens = partial(open_executor, out=folder, workers=workers, address=address)
+    study = studies.open(recipe, _run_command(recipe, sets, quick, device), opens)
+    remote = remote_of(study.out)
+    if remote is not None:
         say(f"{remote.url}: the copy on this machine is {study.out}")
     return study
+
+
+def with_executor(sets: list[str] | None, executor: str | None) -> list[str]:
+    """Return the overrides `sets` with the one that `--executor` stands for.
+
+    Raises:
+        UserError: There is no such executor.
+    """
+    if executor is None:
+        return sets or []
+    from genrobust.recipe import EXECUTORS
+
+    if executor not in EXECUTORS.names():
+        raise UserError(f"--executor: no executor {executor!r}; there are {', '.join(EXECUTORS.names())}")
+    # It is the last one, so the option wins over --set execute.executor.
+    return [*(sets or []), f"execute.executor={executor}"]
+
+
+def _run_command(recipe: str, sets: list[str] | None, quick: bool, device: str | None) -> str:
+    """Return the command that runs the study, for its report."""
+    words = ["genrobust", "run", recipe]
+    if quick:
+        words.append("--quick")
+    for override in sets or []:
+        words += ["--set", override]
+    if device:
+        words += ["--set", f"device={device}"]
+    return shlex.join(words)
 
 
 def open_studies(
@@ -73,9 +100,9 @@ def open_studies(
     runs: Runs = OUT,
     device: Device = None,
 ) -> "Studies":
-    """The studies of the recipes that a command names; the parameters are options of commands.
+    """Open the studies of the recipes that a command names. The parameters are options of commands.
 
-    What is missing of them runs with `run`, or after a yes on the terminal.
+    Missing jobs run with `run`, or after a yes on the terminal.
     """
     from genrobust.study import Studies
 
@@ -92,7 +119,11 @@ def open_studies(
 
 
 def list_work(study: "Study", begins: bool = False) -> "list[Row]":
-    """Return the work of the study, which `begins` now, and measure this machine if that was not done yet."""
+    """Return the work of the study. Measure the speed of this machine if it is not known.
+
+    Args:
+        begins: The work begins now, so the executor loads what workers need.
+    """
     rows = study.rows()
     if begins and any(row.left for row in rows):
         rows[0].stage.context.executor.prepare()
@@ -102,44 +133,46 @@ def list_work(study: "Study", begins: bool = False) -> "list[Row]":
 
 
 def measure(rows: "Sequence[Row]") -> None:
-    """Measure how fast this machine's CPU trains, for a second, if some of `rows` is left and it is not known.
+    """Measure for a second how fast the CPU of this machine trains, if some of `rows` is left and it is not known.
 
-    Not for a GPU, whose speed depends more on what feeds it, nor for a cluster, whose nodes may differ: there the first
-    jobs of a stage are measured.
+    A GPU is not measured, because its speed depends more on the input pipeline. Nor is a cluster, whose nodes may
+    differ. There, the first jobs of a stage are measured.
     """
     from genrobust.study import measure_machine
 
     context = rows[0].stage.context
-    if context.device == "cpu" and context.executor.here:
-        costs = [(row.stage, row.stage.cost(job)) for row in rows for job in row.left]
-        ways = {(stage.worker, stage.threads, cost.precision) for stage, cost in costs if not cost.of}
-        measure_machine(context.out, ways)
+    if context.device != "cpu" or not context.executor.here:
+        return
+    ways = set()
+    for row in rows:
+        for job in row.left:
+            cost = row.stage.cost(job)
+            if not cost.of:
+                ways.add((row.stage.worker, row.stage.threads, cost.precision))
+    measure_machine(context.out, ways)
 
 
 def warn_of_images(study: "Study") -> None:
-    """Print what is wrong with the images of the study, such as copies of test images."""
+    """Print the notices about the images of the study, such as copies of test images."""
     for notice in study.notices():
         err_console.print(f"[bold yellow]warning:[/] {escape(notice)}")
 
 
 def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -> None:
-    """Print done and remaining work, with the time that it takes and the disk space that it needs."""
+    """Print done and remaining work, with the time and the disk space that it takes."""
     from genrobust.study import disk, seconds_left
 
     context = rows[0].stage.context
-    table = Table(title=title and escape(title))
-    for heading in ("stage", "what", "done", "left here"):
-        table.add_column(heading, overflow="fold")  # never cuts the name of an arm
-    for row in rows:
-        alone = row.stage.seconds(row.left)
-        words = "nothing" if not row.left else "not measured yet" if alone is None else about(alone)
-        table.add_row(row.stage.name, escape(row.name), f"{row.done:,} of {row.total:,} {row.unit}", words)
-    to.print(table)
+    to.print(_work_table(rows, title))
     seconds, unknown = seconds_left(rows)
     if not seconds and not unknown:
         return
+    parts = []
+    if seconds:
+        parts.append(about(seconds))
+    if unknown:
+        parts.append("steps that are not measured yet")
     workers = context.executor.workers()
-    parts = ([about(seconds)] if seconds else []) + (["steps that are not measured yet"] if unknown else [])
     with_workers = f", with {workers} workers" if workers > 1 else ""
     need, free = disk(rows) / 1e9, _free(context.out) / 1e9
     to.print(
@@ -150,13 +183,31 @@ def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -
         to.print("[bold yellow]warning:[/] not enough disk space: free some, or choose another --runs")
 
 
+def _work_table(rows: "Sequence[Row]", title: str | None) -> Table:
+    table = Table(title=title and escape(title))
+    for heading in ("stage", "what", "done", "left here"):
+        # Fold a long name of an arm. By default the table cuts it.
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        done = f"{row.done:,} of {row.total:,} {row.unit}"
+        table.add_row(row.stage.name, escape(row.name), done, _time_left(row))
+    return table
+
+
+def _time_left(row: "Row") -> str:
+    if not row.left:
+        return "nothing"
+    seconds = row.stage.seconds(row.left)
+    return "not measured yet" if seconds is None else about(seconds)
+
+
 def _free(out: Path) -> int:
-    """The bytes that are free where `out` lies or will lie."""
+    """Return the free bytes on the disk of `out`, which may not exist yet."""
     return shutil.disk_usage(next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())).free
 
 
 def _confirm(question: str) -> bool:
-    """Ask the user, who may end the command by Ctrl-C or Ctrl-D."""
+    """Ask the user, who may end the command with Ctrl-C or Ctrl-D."""
     try:
         return typer.confirm(question, err=True)
     except typer.Abort:
@@ -164,15 +215,15 @@ def _confirm(question: str) -> bool:
 
 
 def with_study(function: Function) -> Function:
-    """Make a function of a Study a command with the options of `open_study` in its place.
+    """Make a command of a function of a Study. The options of `open_study` replace the parameter of the study.
 
-    The other parameters of the function are the command's own options; one that is shared gets its value, too.
+    The other parameters of the function are options of the command. A parameter that both have gets one value.
     """
     return _with_options(open_study, function)
 
 
 def with_studies(function: Function) -> Function:
-    """Make a function of Studies a command as `with_study` does, with the options of `open_studies`."""
+    """Make a command of a function of Studies, as `with_study` does, with the options of `open_studies`."""
     return _with_options(open_studies, function)
 
 
@@ -185,9 +236,10 @@ def _with_options(opener: Function, function: Function) -> Function:
         opened = opener(**{parameter.name: given[parameter.name] for parameter in shared})
         function(opened, **{parameter.name: given[parameter.name] for parameter in own})
 
-    taken = {parameter.name: parameter for parameter in [*own, *shared]}
-    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in taken.values()]
-    run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]  # typer reads both
+    by_name = {parameter.name: parameter for parameter in [*own, *shared]}
+    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in by_name.values()]
+    # typer reads both.
+    run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
     return run
 
@@ -195,11 +247,11 @@ def _with_options(opener: Function, function: Function) -> Function:
 def open_named(studies: "Studies", model: str, labels: Path | None) -> "OpenClassifier":
     """Open the classifier that `model` names, with the class names in the file `labels`.
 
-    An arm prepares images as its recipe tests it, and shows its classes by the names that the recipe gives them now.
+    An arm prepares images as its recipe tests it. Its classes have the names that the recipe gives them now.
 
     Raises:
-        UserError: A recipe without an arm or with an unknown one, an arm that is not trained and may not be, or a model
-            that cannot be opened.
+        UserError: The model names a recipe without an arm, an unknown arm, or an arm that is not trained and must not
+            be trained now. Or the model cannot be opened.
     """
     from genrobust.classifiers import open_classifier
     from genrobust.study import recipe_and_name

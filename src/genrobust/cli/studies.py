@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.opening import list_work, open_studies, print_work, warn_of_images, with_study
+from genrobust.cli.opening import list_work, open_studies, print_work, warn_of_images, with_executor, with_study
 from genrobust.cli.options import MODELS, OUT, ArmName, ClassifierLabels, DatasetName, Quick, Run, Sets, option
 from genrobust.cli.program import STUDY, command, err_console, out_console, tell
 from genrobust.core import UserError
@@ -160,7 +160,8 @@ def evaluate(
     warn_of_images(study)
     heads = [*(["classifier"] if models else ["arm", "seed"]), *map(escape, study.tests)]
     tables = [Table(*heads, title=_caption(of)) for of in chosen]
-    studies = open_studies(ctx, sets, quick, run, str(address(study.out)), ctx.params["device"])
+    overrides = with_executor(sets, ctx.params["executor"])
+    studies = open_studies(ctx, overrides, quick, run, str(address(study.out)), ctx.params["device"])
     others = (([name], predictions) for name, predictions in predictions_of(study, models or [], studies, labels))
     for names, predictions in others if models else _arm_predictions(study, arm):
         for table, of in zip(tables, chosen, strict=True):
