@@ -206,7 +206,8 @@ def test_the_probabilities_of_a_softmax_are_no_logits(
     images = torch.randint(0, 4, (5, 3, 16, 16), dtype=torch.uint8)
     images[4, 0] = 255
     logits, wanted = opened.load(CPU)(images), plain.load(CPU)(images)
-    assert [record.levelname for record in caplog.records] == ["WARNING"] * (last == "Softmax")
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * (last != "LogSoftmax")
+    assert ("log-likelihood" in caplog.text) == (last != "LogSoftmax")
     assert opened.preparation == plain.preparation  # or their accuracies would not compare
     if last == "Sigmoid":
         assert torch.allclose(logits, wanted.sigmoid())

@@ -143,6 +143,20 @@ def test_a_cluster_gets_one_array_with_what_the_recipe_asks_for(cluster: Path, t
     assert not re.search("gpu|partition|account|qos", plain.read_text().partition("# command")[0])
 
 
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [("echo 'Invalid account' >&2; exit 1", "Invalid account"), ("echo hello", "hello"), ("exit 0", "sbatch")],
+)
+def test_an_sbatch_that_fails_at_the_first_job_is_a_mistake_of_the_user(
+    script: str, named: str, cluster: Path, tmp_path: Path
+) -> None:
+    """The first job tells which precisions a node is fast with."""
+    (cluster / "sbatch").write_text(f"#!/bin/sh\n{script}\n")
+    recipe = recipe_of(device="cpu")
+    with pytest.raises(UserError, match=named):
+        open_executor(recipe, tmp_path / "runs", "slurm").placed(recipe)
+
+
 def test_what_a_cluster_refuses_is_told(cluster: Path, tmp_path: Path) -> None:
     (cluster / "sbatch").write_text("#!/bin/sh\necho 'error: invalid partition specified: gpus' >&2\nexit 1\n")
     executor = open_executor(recipe_of(device="cpu"), tmp_path / "runs", "slurm", partition="gpus")

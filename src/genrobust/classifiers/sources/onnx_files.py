@@ -89,8 +89,15 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     if ends_in_softmax:
         weights = digest([weights, "softmax"], 64)  # probabilities that were saved as logits are not read again
         log.warning(
-            f"{path} ends in a softmax: the logarithms of its probabilities are taken for logits. Those that it rounds "
-            "to 0 are equal, which is wrong on test sets of other classes alone: better export it without the softmax"
+            f"{path} ends in a softmax: the logarithms of its probabilities are taken for logits. Probabilities that it "
+            "rounds to 0 are equal: the negative log-likelihood, and answers on test sets of other classes, are wrong "
+            "then. Better export it without the softmax"
+        )
+    elif _may_be_probabilities(outputs):
+        log.warning(
+            f"{path} gives outputs as of a sigmoid, or percentages, for trial images. They are taken for logits: the "
+            "accuracy is right, and the negative log-likelihood and the calibration error are wrong. Better export it "
+            "without its last activation"
         )
     classes = class_ids(str(path), outputs.shape[1], label_names, names)
 
@@ -104,6 +111,15 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
 def _are_probabilities(outputs: Tensor) -> bool:
     """Return whether each row of `outputs`, float [B, K], is a distribution over the classes, as a softmax gives."""
     return bool((outputs >= 0).all() and ((outputs.double().sum(dim=1) - 1).abs() < _NEAR_ONE).all())
+
+
+def _may_be_probabilities(outputs: Tensor) -> bool:
+    """Return whether `outputs`, float [B, K], are in [0, 1] as of a sigmoid, or have one positive sum in each row."""
+    if not bool((outputs >= 0).all()):
+        return False
+    sums = outputs.double().sum(dim=1)
+    is_constant = bool(sums.min() > 0 and sums.max() / sums.min() < 1 + _NEAR_ONE)
+    return is_constant or bool((outputs <= 1).all())
 
 
 def _trial_images(size: int) -> Tensor:

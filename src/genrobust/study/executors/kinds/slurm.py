@@ -101,17 +101,11 @@ class Slurm(Workers):
         Raises:
             UserError: SLURM refuses them.
         """
-        import submitit
-
         executor, jobs = self._executor(processes), list[Any]()
 
         def submit(calls: Sequence[Call]) -> list[Any]:
-            try:
+            with _submitting():
                 begun = executor.map_array(run_call, calls)
-            except submitit.core.utils.FailedJobError as error:
-                raise UserError(
-                    f"SLURM refuses these jobs: {' '.join(str(error).split())[-300:]}: change execute"
-                ) from error
             jobs.extend(begun)
             return begun
 
@@ -149,8 +143,24 @@ class Slurm(Workers):
         kind = self._device
         kept = self.shared / f"hardware-{digest([kind, self._config.model_dump(mode='json')])}.json"
         if not kept.exists():
-            asked = self._executor(1).submit(lambda: hardware(kind)).result()
+            with _submitting():
+                job = self._executor(1).submit(lambda: hardware(kind))
+            asked = job.result()
             with replacing(kept) as file:
                 file.write(page_json({"fast": sorted(asked.fast), "why": asked.why}).encode())
         said = read_page_json(kept)
         return Hardware(kind, frozenset(said["fast"]), said["why"])
+
+
+@contextmanager
+def _submitting() -> Iterator[None]:
+    """Raise UserError if sbatch fails in the block, or answers what submitit does not understand."""
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    try:
+        yield
+    except FailedJobError as error:
+        raise UserError(f"SLURM refuses these jobs: {' '.join(str(error).split())[-300:]}: change execute") from error
+    except FailedSubmissionError as error:
+        answer = " ".join(str(error).split())[:300]
+        raise UserError(f"sbatch submits no job: {answer}: check that it is the sbatch of SLURM") from error
