@@ -9,7 +9,7 @@ from genrobust.classifiers.class_names import read_class_names
 from genrobust.classifiers.classifier import SINGLE_CROP, OpenClassifier
 from genrobust.classifiers.networks.checkpoints import is_checkpoint
 from genrobust.classifiers.sources.checkpoint import open_checkpoint
-from genrobust.classifiers.sources.folders import HUB, TIMM_CONFIG, fetch_from_hub
+from genrobust.classifiers.sources.folders import HUB, PACKAGED, TIMM_CONFIG, fetch_from_hub
 from genrobust.core import UserError, bare_name, reading
 from genrobust.recipe import EvaluateConfig
 
@@ -64,14 +64,12 @@ def _open_spec(spec: str, names: Sequence[str] | None, settings: EvaluateConfig 
     if is_checkpoint(path):
         return open_checkpoint(path, settings)
     from genrobust.classifiers.sources.onnx_files import open_onnx  # which loads timm, and that takes seconds
-    from genrobust.classifiers.sources.timm_models import (
-        TENSOR_FILES,
-        open_state_dict,
-        open_timm,
-        open_timm_folder,
-    )
+    from genrobust.classifiers.sources.packaged import open_packaged
+    from genrobust.classifiers.sources.state_dicts import TENSOR_FILES, open_state_dict
+    from genrobust.classifiers.sources.timm_models import open_timm, open_timm_folder
 
-    architecture, separator, file = spec.partition("@")
+    if spec.startswith(PACKAGED):
+        return open_packaged(spec, names)
     if spec.startswith(HUB):
         return open_timm_folder(fetch_from_hub(spec), spec, names)
     if (path / TIMM_CONFIG).is_file():
@@ -80,8 +78,8 @@ def _open_spec(spec: str, names: Sequence[str] | None, settings: EvaluateConfig 
         raise UserError(f"the folder {spec} holds no classifier: neither a finished checkpoint nor a model of timm's")
     if path.suffix.lower() == ".onnx":
         return open_onnx(path, names)
-    if separator and file.lower().endswith(TENSOR_FILES):
-        return open_state_dict(architecture, Path(file), spec, names)
+    if "@" in spec and path.suffix.lower() in TENSOR_FILES:
+        return open_state_dict(spec, names)
     if path.suffix.lower() in TENSOR_FILES:
         raise UserError(f"{spec} holds weights alone: name the architecture too, ARCHITECTURE@{spec}")
     return open_timm(spec, names)

