@@ -75,7 +75,7 @@ def test_logarithms_of_rounded_probabilities_make_no_tie_among_the_sets_own_clas
     logits = np.array([[0, -np.inf, -np.inf, -np.inf], [-1, -2, -2, -np.inf]])
     found = predictions_of([0, 1], [1, 1], logits=logits)
     assert correct(found, classes=range(4)).tolist() == [False, False]
-    with pytest.raises(GenrobustError, match=r"1 of 2 images, first .*of rounded probabilities, give the logits"):
+    with pytest.raises(GenrobustError, match="1 of 2 images, first "):
         correct(found, classes=[1, 2])
 
 

@@ -10,7 +10,7 @@ import pytest
 from genrobust.core import ALL_SHIFTS, MEAN_OF_SHIFTS
 from genrobust.robustness import Comparison, summarize
 from genrobust.robustness.breakdown import CONFUSED_PAIRS, MISSED_OF_SET
-from genrobust.robustness.summary import COMPARED_ON_EACH
+from genrobust.robustness.score_rows import COMPARED_ON_EACH
 
 SHIFTS = ("solid", "emoji")
 ONLY = {"emoji": [1, 3, 4]}  # of six classes
@@ -71,6 +71,27 @@ def test_class_reports_count_what_each_class_is_predicted_as(study):
                 assert pair.share == pytest.approx(pair.images / matrix[pair.label].sum())
         labels = np.concatenate([study["real", 0, test].labels for test in tests])
         assert summary.class_sizes[side] == tuple(np.bincount(labels, minlength=6))
+
+
+def test_counts_add_up(study):
+    groups = {test: [f"d{i % 3}" for i in range(N[test])] for test in N}
+    summary = summed(study, image_groups=groups)
+    for test in N:
+        sizes = np.bincount(np.arange(N[test]) % 3)
+        for arm in LEVELS:
+            accuracy = summary.score("top1", arm, test).value
+            assert np.average(summary.by_group[test][arm], weights=sizes) == pytest.approx(accuracy)
+    for side, images in (("test", N["test"]), (ALL_SHIFTS, N["solid"] + N["emoji"])):
+        assert sum(summary.class_sizes[side]) == images
+        for arm in LEVELS:
+            report = summary.class_reports[side][arm]
+            assert np.sum(report.matrix, axis=1) == pytest.approx(summary.class_sizes[side])
+            right = np.nansum(np.array(report.recall, dtype=float) / 100 * summary.class_sizes[side])
+            assert right == pytest.approx(np.trace(report.matrix), rel=1e-5)
+            assert all(pair.share * summary.class_sizes[side][pair.label] == pytest.approx(pair.images)
+                       for pair in report.confused)  # fmt: skip
+    assert all(summary.missed_counts[test] <= N[test] * (1 - max(summary.score("top1", arm, test, seed).value / 100
+               for arm in LEVELS for seed in SEEDS)) for test in N)  # fmt: skip
 
 
 def test_a_part_of_the_test_sets_is_scored_under_its_name(study):

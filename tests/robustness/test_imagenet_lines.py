@@ -11,7 +11,7 @@ from scipy.stats import linregress, t
 
 from genrobust.core import Line, Predictions, UserError
 from genrobust.robustness import Comparison, fit_line, summarize
-from genrobust.robustness.effective import drawn_lines
+from genrobust.robustness.baseline_lines import draw_lines
 
 
 def test_drawn_lines_scatter_as_the_standard_errors_of_the_fit_say() -> None:
@@ -20,7 +20,7 @@ def test_drawn_lines_scatter_as_the_standard_errors_of_the_fit_say() -> None:
     x = rng.normal(1.2, 0.4, 30)
     y = 0.9 * x - 1 + rng.normal(0, 0.15, 30)
     line = fit_line(100 * expit(x), 100 * expit(y), "shift")
-    slope, intercept = drawn_lines(line, 100_000, np.random.default_rng(1))
+    slope, intercept = draw_lines(line, 100_000, np.random.default_rng(1))
     fit = linregress(x, y)
     for at in (x.mean(), 0.0, 3.0):
         error = np.sqrt(line.residual_sd**2 / 30 + (fit.stderr * (at - x.mean())) ** 2)
@@ -32,10 +32,10 @@ def test_drawn_lines_scatter_as_the_standard_errors_of_the_fit_say() -> None:
 def test_of_a_line_that_is_exact_or_flat_nothing_is_made_up() -> None:
     line = fit_line([50, 60, 70, 80], [40, 45, 60, 65], "shift")
     exact = replace(line, slope=0.9, intercept=-1.0, r2=1.0, residual_sd=0.0)
-    drawn = drawn_lines(exact, 3, np.random.default_rng(0))
+    drawn = draw_lines(exact, 3, np.random.default_rng(0))
     assert [values.tolist() for values in drawn] == [[0.9] * 3, [-1.0] * 3]
     with pytest.raises(UserError, match=r"the line of 'shift' is flat"):
-        drawn_lines(replace(line, slope=0.0, r2=0.0), 3, np.random.default_rng(0))
+        draw_lines(replace(line, slope=0.0, r2=0.0), 3, np.random.default_rng(0))
 
 
 def predictions(test_set: str, right: float, n: int = 400) -> Predictions:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 from scipy.stats import beta, norm
+from sklearn.metrics import accuracy_score, f1_score, top_k_accuracy_score
 
 from genrobust.core import MEAN_OF_SHIFTS, Predictions, UserError
 from genrobust.robustness import Comparison, find_metric, list_metrics, summarize
@@ -39,20 +40,19 @@ def study(scale: float = 1.0, part: list[int] = PART) -> dict[tuple[str, int, st
 
 
 def plainly(found: Predictions, classes: list[int]) -> dict[str, float]:
-    """The metrics of one checkpoint over `classes`, an image at a time."""
-    rows = [(row[classes], classes.index(y)) for row, y in zip(found.logits, found.labels, strict=True) if y in classes]
-    right = np.array([row.argmax() == y for row, y in rows])
-    confidence = np.array([softmax(row.astype(float)).max() for row, _ in rows])
-    labels = np.array([y for _, y in rows])
-    said = np.array([row.argmax() for row, _ in rows])
-    hits = {y: 2 * (said[labels == y] == y).sum() / ((labels == y).sum() + (said == y).sum()) for y in set(labels)}
+    """The metrics of one checkpoint over `classes`, by scikit-learn where it has them."""
+    inside = np.isin(found.labels, classes)
+    labels = np.array([classes.index(label) for label in found.labels[inside]])
+    logits = found.logits[inside][:, classes].astype(float)
+    columns, predicted = range(len(classes)), logits.argmax(axis=1)
+    confidence, right = softmax(logits, axis=1).max(axis=1), predicted == labels
     bins = [(confidence > i / BINS) & (confidence <= (i + 1) / BINS) for i in range(BINS)]
     return {
-        "top1": 100 * right.mean(),
-        "top5": 100 * np.mean([np.argsort(-row)[:5].tolist().count(y) for row, y in rows]),
-        "macro_f1": 100 * np.mean(list(hits.values())),
+        "top1": 100 * accuracy_score(labels, predicted),
+        "top5": 100 * top_k_accuracy_score(labels, logits, k=5, labels=columns),
+        "macro_f1": 100 * f1_score(labels, predicted, average="macro", labels=np.unique(labels), zero_division=0),
         "ece": 100 * sum(abs(right[b].mean() - confidence[b].mean()) * b.mean() for b in bins if b.any()),
-        "nll": -np.mean([log_softmax(row.astype(float))[y] for row, y in rows]),
+        "nll": -log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean(),
     }
 
 

@@ -8,6 +8,7 @@ from scipy.stats import norm, t as student
 
 from genrobust.core import Score
 from genrobust.robustness import Groups, Measured, interval_over_sets, mean_of, measure_accuracy, seed_weights
+from genrobust.robustness.measured import Expected
 from genrobust.robustness.resampling import FEW, resampled_means
 
 
@@ -70,7 +71,7 @@ def test_few_seeds_that_differ_widen_an_interval_as_students_t_does(arms):
     """Where seeds differ by far more than images leave open, the mean of three has two degrees of freedom."""
     point = np.array([[40.0, 50.0, 60.0]])
     measured = Measured(point, np.repeat(point[None], 4000, axis=0), 100, 6, "images", bounds=(0, 100))
-    score = measured.difference(0, None, seed_weights(3, 4000, np.random.default_rng(0)))
+    score = measured.difference_score(seed_weights(3, 4000, np.random.default_rng(0)))
     assert score.p == pytest.approx(2 * student.sf(50 / (10 / np.sqrt(3)), 2), rel=0.05)
     assert (score.hi - score.lo) / 2 == pytest.approx(student.ppf(0.975, 2) * 10 / np.sqrt(3), rel=0.25)
     alike = paired_difference(*(np.repeat(right[:1], 3, axis=0) for right in arms), classes=6)
@@ -85,7 +86,7 @@ def test_arms_that_are_right_or_wrong_everywhere_have_intervals_of_some_width(ou
     groups = Groups.of([str(i % 6) for i in range(n)], np.ones(n, dtype=bool)) if grouped else None
     right = np.broadcast_to(np.array([ours, theirs])[:, None, None] > 0, (2, 3, n))
     measured, weights = measure_accuracy(right, 6, 400, rng, groups), seed_weights(3, 400, rng)
-    score, gain = measured.arm(0, weights), measured.difference(0, 1, weights)
+    score, gain = measured.arm_score(0, weights), measured.difference(0, 1, weights)
     assert score.lo <= score.value <= score.hi and score.hi - score.lo > 1
     assert gain.value == 100 * (ours - theirs) and gain.lo <= gain.value <= gain.hi
     assert gain.p == 1 if ours == theirs else 0 < gain.p < 0.001
@@ -141,16 +142,31 @@ def test_two_arms_are_averaged_and_not_resampled():
     point = np.array([[50.0], [70.0], [90.0]])  # arms far apart, each known exactly
     measured = Measured(point, np.repeat(point[None], 400, axis=0), 100, 6, "images", bounds=(0, 100))
     weights = np.ones((400, 1))
-    two = measured.over_arms([0, 1]).arm(0, weights)
+    two = measured.mean_over_arms([0, 1]).arm_score(0, weights)
     assert (two.value, two.lo, two.hi) == (60, 60, 60)
-    three = measured.over_arms([0, 1, 2]).arm(0, weights)
+    three = measured.mean_over_arms([0, 1, 2]).arm_score(0, weights)
     assert three.value == 70
     # Of a mean of three: Student's t with two degrees of freedom.
     assert (three.hi - three.lo) / 2 == pytest.approx(4.30 * 20 / np.sqrt(3), rel=0.2)
-    same = measured.over_arms([2, 0, 1], minus=[2, 0, 1]).arm(0, weights)
+    same = measured.mean_over_arms([2, 0, 1], minus=[2, 0, 1]).arm_score(0, weights)
     assert (same.value, same.lo, same.hi) == (0, 0, 0)
     wide = Measured(point + 30, rng.normal(90, 30, (400, 3, 1)), 100, 6, "images", bounds=(0, 100))
-    assert wide.over_arms([0, 1]).arm(0, weights).hi == 100
+    assert wide.mean_over_arms([0, 1]).arm_score(0, weights).hi == 100
+
+
+def test_a_score_extrapolates_where_any_of_its_arms_does():
+    rng = np.random.default_rng(0)
+    measured = measure_accuracy(rng.random((3, 1, 50)) < 0.6, 6, 100, rng)
+    measured = replace(measured, extrapolated=frozenset([1]), right=None)
+    weights = seed_weights(1, 100, rng)
+    for arm in range(3):
+        for score in (measured.arm_score(arm, weights), measured.checkpoint_score(arm, 0)):
+            assert score.extrapolated is (arm == 1)
+    pairs = [(0, 1), (1, 2), (0, 2), (2, 0)]
+    assert [measured.difference(*pair, weights).extrapolated for pair in pairs] == [True, True, False, False]
+    for arms, minus, expected in (([0, 1], None, True), ([0, 2], None, False), ([0], [1], True), ([0], [2], False)):
+        mean = measured.mean_over_arms(arms, minus)
+        assert mean.arm_score(0, weights).extrapolated is mean.difference_score(weights).extrapolated is expected
 
 
 def test_what_is_expected_of_few_clean_groups_is_as_uncertain_as_they_are():
@@ -158,12 +174,12 @@ def test_what_is_expected_of_few_clean_groups_is_as_uncertain_as_they_are():
     clean = Groups.of(["a"] * 20 + ["b"] * 20 + ["c"] * 20, np.ones(60, dtype=bool))
     accuracy = measure_accuracy(rng.random((1, 1, 900)) < 0.6, 6, 300, rng)
     drawn = rng.normal(50, 4, (300, 1, 1))
-    wide, plain = (
-        accuracy.beyond(np.array([[50.0]]), drawn, "baselines", frozenset(), of, 10**6) for of in (clean, None)
-    )
-    few = accuracy.beyond(np.array([[50.0]]), drawn, "baselines", frozenset(), None, 4).one(0, 0)
+    expected = Expected(np.array([[50.0]]), drawn, "baselines", frozenset(), None, line_freedom=10**6)
+    plain = accuracy.minus_expected(expected)
+    wide = accuracy.minus_expected(replace(expected, clean_groups=clean))
+    few = accuracy.minus_expected(replace(expected, line_freedom=4)).checkpoint_score(0, 0)
     assert (wide.over, plain.over) == ("images and 3 clean groups and baselines", "images and baselines")
-    of_three, of_images = wide.one(0, 0), plain.one(0, 0)
+    of_three, of_images = wide.checkpoint_score(0, 0), plain.checkpoint_score(0, 0)
     # Student's t with two degrees of freedom
     assert (of_three.hi - of_three.lo) / (of_images.hi - of_images.lo) == pytest.approx(4.30 / 1.96, rel=0.01)
     # and with four, of a line through six baselines
@@ -179,9 +195,9 @@ def test_a_mean_over_shifts_has_no_more_freedom_than_what_they_share():
         of_shift = Groups.of([f"{shift} {name}" for name in images], np.ones(400, dtype=bool))
         accuracy = measure_accuracy(rng.random((1, 1, 400)) < 0.6, 6, 300, rng, of_shift)
         drawn = rng.normal(50, 4, (300, 1, 1))
-        parts.append(accuracy.beyond(np.array([[50.0]]), drawn, "baselines", frozenset(), clean, 30))
+        parts.append(accuracy.minus_expected(Expected(np.array([[50.0]]), drawn, "", frozenset(), clean, 30)))
     assert mean_of(parts, "mean of 6 shifts").freedom == parts[0].freedom == 2
-    assert mean_of([replace(part, common=np.inf) for part in parts], "").freedom > 2
+    assert mean_of([replace(part, shared_freedom=np.inf) for part in parts], "").freedom > 2
 
 
 def test_intervals_over_two_groups_hold_nothing_that_cannot_be():
@@ -190,14 +206,15 @@ def test_intervals_over_two_groups_hold_nothing_that_cannot_be():
     right = np.stack([np.arange(60) < 30, np.arange(60) >= 30])[:, None]  # each arm knows one of the two groups alone
     accuracy = measure_accuracy(right, 6, 300, rng, groups)
     expected = np.array([[40.0], [30.0]])
-    robustness = accuracy.beyond(expected, np.broadcast_to(expected, (300, 2, 1)), "baselines", frozenset(), None, 30)
+    certain = Expected(expected, np.broadcast_to(expected, (300, 2, 1)), "baselines", frozenset(), None, 30)
+    robustness = accuracy.minus_expected(certain)
     weights = seed_weights(1, 300, rng)
     for measured, (least, most) in ((accuracy, (0, 100)), (robustness, (-100, 100))):
-        for score in (measured.arm(0, weights), measured.one(1, 0)):
+        for score in (measured.arm_score(0, weights), measured.checkpoint_score(1, 0)):
             assert (score.lo, score.hi) == (least, most)  # Student's t with one degree of freedom reaches far beyond
         score = measured.difference(0, 1, weights)
         assert (score.lo, score.hi) == (least - most, most - least)
-        mean = measured.over_arms([0], minus=[1]).difference(0, None, weights)
+        mean = measured.mean_over_arms([0], minus=[1]).difference_score(weights)
         assert (mean.lo, mean.hi) == (score.lo, score.hi)
 
 

@@ -362,9 +362,9 @@ def test_clean_images_that_are_all_right_are_uncertain_too():
         ({"pictures": {"sold": ["a"]}}, "no test set 'sold'"),
         ({"published": {"sold": None}}, "no test set 'sold'"),
         ({"subsets": {"some": {"sold": [True]}}}, "no test set 'sold'"),
-        ({"subsets": {"solid": {"solid": [True]}}}, "'solid' is what other scores are called"),
-        ({"subsets": {"mean of shifts": {"solid": [True]}}}, "'mean of shifts' is what other scores"),
-        ({"shifts": ("mean of shifts",)}, "'mean of shifts' is what other scores"),
+        ({"subsets": {"solid": {"solid": [True]}}}, "'solid' is the name of other scores"),
+        ({"subsets": {"mean of shifts": {"solid": [True]}}}, "'mean of shifts' is the name of other"),
+        ({"shifts": ("mean of shifts",)}, "'mean of shifts' is the name of other"),
     ],
 )
 def test_a_comparison_names_each_test_set_once_and_groups_of_no_other(change, message):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from genrobust.core import BaselineModel, UserError, count, is_missing, near_names, read_csv, some_of
-from genrobust.robustness import copies
+from genrobust.robustness import find_repeated
 
 ACCURACIES = ("clean", "shifted")
 BASELINE_COLUMNS = ("model", "test_set", *ACCURACIES)
@@ -105,7 +105,7 @@ def _find_copies(accuracies: Mapping[tuple[str, str], tuple[float, float]]) -> l
     table = np.full((len(models), len(sets), 2), -1.0)  # -1 for a missing row, which is no accuracy
     for (model, test_set), pair in accuracies.items():
         table[models.index(model), sets.index(test_set)] = pair
-    return [models[i] for i in np.flatnonzero(copies(table.reshape(len(models), -1)))]
+    return [models[i] for i in np.flatnonzero(find_repeated(table.reshape(len(models), -1)))]
 
 
 def column_index(column: str, option: str, path: Path, columns: Sequence[str]) -> int:

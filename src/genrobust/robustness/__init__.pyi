@@ -1,13 +1,22 @@
 from .accuracy import top1_score as top1_score
 from .answers import read_answers as read_answers
-from .claims import EXPLORATORY as EXPLORATORY, CheckedClaim as CheckedClaim, check_claims as check_claims
-from .effective import (
+from .baseline_lines import (
     effective_robustness as effective_robustness,
     fit_line as fit_line,
     fit_lines as fit_lines,
     to_scale as to_scale,
 )
-from .grouping import Groups as Groups
+from .claims import EXPLORATORY as EXPLORATORY, CheckedClaim as CheckedClaim, check_claims as check_claims
+from .comparison import Comparison as Comparison
+from .degrees_of_freedom import freedom_of_sum as freedom_of_sum, variance_of_mean as variance_of_mean
+from .image_groups import Groups as Groups
+from .measured import (
+    ANY as ANY,
+    Measured as Measured,
+    interval_over_sets as interval_over_sets,
+    mean_of as mean_of,
+    measure_accuracy as measure_accuracy,
+)
 from .metric import (
     EXPLAINED as EXPLAINED,
     METRICS as METRICS,
@@ -17,21 +26,12 @@ from .metric import (
     image_metric as image_metric,
     list_metrics as list_metrics,
 )
-from .resampling import (
-    ANY as ANY,
-    Measured as Measured,
-    freedom_of_sum as freedom_of_sum,
-    interval_over_sets as interval_over_sets,
-    mean_of as mean_of,
-    measure_accuracy as measure_accuracy,
-    seed_weights as seed_weights,
-    spread as spread,
-)
-from .summary import Comparison as Comparison, score_baselines as score_baselines, summarize as summarize
-from .table import (
+from .published_table import (
     Published as Published,
     PublishedScores as PublishedScores,
-    copies as copies,
-    doubts_of as doubts_of,
+    find_doubts as find_doubts,
+    find_repeated as find_repeated,
     score_published as score_published,
 )
+from .resampling import seed_weights as seed_weights
+from .summary import score_baselines as score_baselines, summarize as summarize

@@ -1,132 +1,172 @@
-"""Breakdowns: by class, by confused classes and by group of images, and the images that every classifier misses."""
+"""Accuracy by class and by group of images, confused classes, and the images that every classifier gets wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from genrobust.core import ClassReport, Confusion, MissedImage
-from genrobust.robustness.grouping import FEW_GROUPS
-from genrobust.robustness.sets import AnsweredSet
+from genrobust.robustness.image_groups import FEW_GROUPS
+from genrobust.robustness.study_answers import AnsweredSet
 
-MISSED_OF_SET = 8  # images of each test set that are kept to be looked at
-CONFUSED_PAIRS = 10  # of each arm
-MATRIX_CLASSES = 100  # up to which an arm's answers are kept as a matrix
-DECIMALS = 4  # of percents by class
+# Images per test set that a report shows.
+MISSED_OF_SET = 8
+# Pairs per arm.
+CONFUSED_PAIRS = 10
+# An arm's predictions are kept as a matrix for at most this many classes.
+MATRIX_CLASSES = 100
+# Decimals of percents by class.
+DECIMALS = 4
 
 
 def accuracy_by_group(answered: AnsweredSet, arms: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """Return top-1 in percent of each group of images, by arm; nothing for a set of more than `FEW_GROUPS`, or none."""
+    """Return top-1 in percent of each group of images, by arm. Empty without groups, or with over `FEW_GROUPS`."""
     groups = answered.groups
     if groups is None or len(groups.names) > FEW_GROUPS:
         return {}
     sizes = np.bincount(groups.of_image)
-    right = [np.bincount(groups.of_image, weights=by_seed.mean(axis=0)) for by_seed in answered.values["top1"]]
-    return {arm: tuple((100 * counts / sizes).tolist()) for arm, counts in zip(arms, right, strict=True)}
+    accuracies = {}
+    for arm, right in zip(arms, answered.values["top1"], strict=True):
+        right_of_group = np.bincount(groups.of_image, weights=right.mean(axis=0))
+        accuracies[arm] = tuple((100 * right_of_group / sizes).tolist())
+    return accuracies
 
 
 def gains_without_groups(
     sets: Sequence[AnsweredSet], groups: Mapping[str, Sequence[str]], arms: Sequence[str], references: Mapping[str, str]
 ) -> dict[str, dict[str, float]]:
-    """Return what arms gain over their references, in points of the mean of `sets`, without one group of images.
+    """Return the gains of arms over their references if one group of images is left out, in points of the mean of sets.
 
     Args:
-        groups: By test set, the group of each image; for test sets whose groups are known.
+        sets: The test sets in the mean.
+        groups: By test set, the group of each of its images. May lack test sets.
 
     Returns:
-        The lowest and the highest gain, by arm and group. A set without other images is not in that mean.
+        By arm and group, the lowest and the highest gain. The mean skips a test set if all its images are left out.
     """
-    whole: list[np.ndarray] = []  # the top-1 of each set, [A]
-    without: list[dict[str, np.ndarray | None]] = []  # the same by the group that is left out, None if all are of it
-    for test in sets:
-        right = 100 * test.values["top1"].mean(axis=1)  # [A, M]
-        total, count = right.sum(axis=1), right.shape[1]
-        whole.append(total / count)
-        if (named := groups.get(test.name)) is None:
-            without.append({})
-            continue
-        names, of_image = np.unique(np.asarray(named)[test.members], return_inverse=True)
-        of_groups = np.stack([np.bincount(of_image, weights=of_arm) for of_arm in right], axis=1)  # [G, A]
-        left = count - np.bincount(of_image)
-        without.append(
-            {name: (total - out) / n if n else None for name, out, n in zip(names, of_groups, left, strict=True)}
-        )
-    top1: dict[str, dict[str, float]] = {}
-    for group in sorted({name for of_set in without for name in of_set}, key=str):
-        left = [of_set.get(group, all_of_set) for of_set, all_of_set in zip(without, whole, strict=True)]
-        if kept := [accuracies for accuracies in left if accuracies is not None]:
-            top1[str(group)] = dict(zip(arms, np.mean(kept, axis=0).tolist(), strict=True))
+    of_sets = [_top1_without_groups(test, groups.get(test.name)) for test in sets]
+    names = {name for of_set in of_sets for name in of_set.without}
+    top1: dict[str, np.ndarray] = {}
+    for name in sorted(names, key=str):
+        accuracies = [of_set.without.get(name, of_set.whole) for of_set in of_sets]
+        known = [accuracy for accuracy in accuracies if accuracy is not None]
+        if known:
+            top1[str(name)] = np.mean(known, axis=0)
     extremes: dict[str, dict[str, float]] = {}
-    for arm in arms:
-        gains = sorted((of[arm] - of[references[arm]], group) for group, of in top1.items())
-        if gains and references[arm] != arm:
-            extremes[arm] = {group: gain for gain, group in (gains[0], gains[-1])}
+    for a, arm in enumerate(arms):
+        r = arms.index(references[arm])
+        if top1 and r != a:
+            gains = sorted((float(accuracies[a]) - float(accuracies[r]), name) for name, accuracies in top1.items())
+            extremes[arm] = {name: gain for gain, name in (gains[0], gains[-1])}
     return extremes
 
 
-def missed_images(answered: AnsweredSet) -> tuple[list[MissedImage], int]:
-    """Return images of a test set that every classifier gets wrong, and how many there are.
+@dataclass(frozen=True, slots=True)
+class _Top1WithoutGroups:
+    """Top-1 in percent of A arms on one test set, over all images and without one group.
 
-    The first `MISSED_OF_SET` are returned: those that most classifiers take for the same class.
+    Attributes:
+        whole: Over all images, [A].
+        without: By the group that is left out, [A]; None if all images are in this group.
     """
-    said = answered.mistaken_for.reshape(-1, len(answered.labels))
-    wrong = np.flatnonzero((said >= 0).all(axis=0))
-    answers = [np.unique(column, return_counts=True) for column in said[:, wrong].T]
-    share = np.array([counts.max() for _, counts in answers]) / len(said)
-    indices = np.flatnonzero(answered.members)[wrong].tolist()
-    images = [
-        MissedImage(
+
+    whole: np.ndarray
+    without: dict[str, np.ndarray | None]
+
+
+def _top1_without_groups(test: AnsweredSet, groups: Sequence[str] | None) -> _Top1WithoutGroups:
+    right = 100 * test.values["top1"].mean(axis=1)  # [A, M]
+    total = right.sum(axis=1)
+    count = right.shape[1]
+    without: dict[str, np.ndarray | None] = {}
+    if groups is not None:
+        names, of_image = np.unique(np.asarray(groups)[test.members], return_inverse=True)
+        right_of_groups = np.stack([np.bincount(of_image, weights=right_of_arm) for right_of_arm in right], axis=1)
+        others = count - np.bincount(of_image)
+        for name, right_of_group, left in zip(names, right_of_groups, others, strict=True):
+            without[name] = (total - right_of_group) / left if left else None
+    return _Top1WithoutGroups(total / count, without)
+
+
+def missed_images(answered: AnsweredSet) -> tuple[list[MissedImage], int]:
+    """Return images of a test set that every classifier gets wrong, and the number of all such images.
+
+    At most `MISSED_OF_SET` are returned, the ones on which most classifiers predict the same class first.
+    """
+    predicted = answered.mistaken_for.reshape(-1, len(answered.labels))
+    missed = np.flatnonzero((predicted >= 0).all(axis=0))
+    in_set = np.flatnonzero(answered.members)[missed]
+    images = []
+    for column, index in zip(missed.tolist(), in_set.tolist(), strict=True):
+        labels, counts = np.unique(predicted[:, column], return_counts=True)
+        image = MissedImage(
             test_set=answered.name,
-            index=indices[i],
-            key=answered.keys[indices[i]],
-            label=int(answered.labels[wrong[i]]),
-            said=int(answers[i][0][answers[i][1].argmax()]),
-            share=float(share[i]),
+            index=index,
+            key=answered.keys[index],
+            label=int(answered.labels[column]),
+            said=int(labels[counts.argmax()]),
+            share=float(counts.max() / len(predicted)),
         )
-        for i in np.argsort(-share, kind="stable")[:MISSED_OF_SET].tolist()
-    ]
-    return images, len(wrong)
+        images.append(image)
+    images.sort(key=lambda image: -image.share)
+    return images[:MISSED_OF_SET], len(missed)
 
 
 def class_sizes(sets: Sequence[AnsweredSet]) -> tuple[int, ...]:
-    """Return how many images each class has in all of `sets`."""
+    """Return the number of images of each class in all of `sets`."""
     labels = np.concatenate([answered.labels for answered in sets])
     return tuple(np.bincount(labels, minlength=sets[0].all_classes).tolist())
 
 
 def class_reports(sets: Sequence[AnsweredSet], arms: Mapping[str, Sequence[int]]) -> dict[str, ClassReport]:
-    """Return how each of `arms` answers by class, over all images of `sets` and all seeds.
+    """Return the predictions of each arm or group by class, over all images of `sets` and all seeds.
 
     Args:
-        arms: By name, the indices of an arm, or of those of a group.
+        arms: By the name of an arm or a group, the indices of its arms.
     """
-    classes = sets[0].all_classes
     labels = np.concatenate([answered.labels for answered in sets])
     mistaken_for = np.concatenate([answered.mistaken_for for answered in sets], axis=2)
-    sizes, reports = np.array(class_sizes(sets)), {}
+    sizes = np.array(class_sizes(sets))
+    reports = {}
     for name, indices in arms.items():
-        said = mistaken_for[list(indices)].reshape(-1, len(labels))
-        cells, counts = np.unique(classes * labels + np.where(said < 0, labels, said), return_counts=True)
-        label, guess = np.divmod(cells, classes)
-        answers = counts / len(said)  # of the mean classifier
-        right = np.bincount(label, weights=answers * (label == guess), minlength=classes)
-        predicted = np.bincount(guess, weights=answers, minlength=classes)
-        wrong = np.flatnonzero(label != guess)
-        most = wrong[np.argsort(-counts[wrong], kind="stable")[:CONFUSED_PAIRS]]
-        pairs = [((int(label[i]), int(guess[i])), float(answers[i])) for i in most]
-        matrix = None
-        if classes <= MATRIX_CLASSES:
-            dense = np.bincount(cells, weights=answers, minlength=classes**2).reshape(classes, classes)
-            matrix = tuple(map(tuple, dense.tolist()))
-        reports[name] = ClassReport(
-            precision=_percents(right, predicted),
-            recall=_percents(right, sizes),
-            confused=tuple(Confusion(*pair, n / int(sizes[pair[0]]), n) for pair, n in pairs),
-            matrix=matrix,
-        )
+        wrong = mistaken_for[list(indices)].reshape(-1, len(labels))
+        predicted = np.where(wrong < 0, labels, wrong)
+        reports[name] = _class_report(labels, predicted, sizes)
     return reports
 
 
-def _percents(right: np.ndarray, of: np.ndarray) -> tuple[float | None, ...]:
-    return tuple(round(100 * r / n, DECIMALS) if n else None for r, n in zip(right.tolist(), of.tolist(), strict=True))
+def _class_report(labels: np.ndarray, predicted: np.ndarray, sizes: np.ndarray) -> ClassReport:
+    """Return the report of T classifiers that predict the labels `predicted`, [T, N], for `labels`, [N]."""
+    classes = len(sizes)
+    cells, counts = np.unique(classes * labels + predicted, return_counts=True)
+    label_of, predicted_of = np.divmod(cells, classes)
+    images = counts / len(predicted)
+    right_images = np.bincount(label_of, weights=images * (label_of == predicted_of), minlength=classes)
+    predicted_images = np.bincount(predicted_of, weights=images, minlength=classes)
+    wrong_cells = np.flatnonzero(label_of != predicted_of)
+    largest = np.argsort(-counts[wrong_cells], kind="stable")[:CONFUSED_PAIRS]
+    confused = []
+    for cell in wrong_cells[largest].tolist():
+        label = int(label_of[cell])
+        share = float(images[cell]) / int(sizes[label])
+        confused.append(Confusion(label, int(predicted_of[cell]), share, float(images[cell])))
+    matrix = None
+    if classes <= MATRIX_CLASSES:
+        dense = np.bincount(cells, weights=images, minlength=classes**2).reshape(classes, classes)
+        matrix = tuple(map(tuple, dense.tolist()))
+    return ClassReport(
+        precision=_percents(right_images, predicted_images),
+        recall=_percents(right_images, sizes),
+        confused=tuple(confused),
+        matrix=matrix,
+    )
+
+
+def _percents(right: np.ndarray, images: np.ndarray) -> tuple[float | None, ...]:
+    """Return 100 x `right` / `images` of each class; None for a class without images."""
+    percents: list[float | None] = []
+    for part, whole in zip(right.tolist(), images.tolist(), strict=True):
+        percents.append(round(100 * part / whole, DECIMALS) if whole else None)
+    return tuple(percents)

@@ -1,4 +1,4 @@
-"""Which claims hold, by the differences that were measured."""
+"""Claims of a study, checked against the differences that were measured."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ from dataclasses import dataclass
 from genrobust.core import Claim, Score, Summary
 from genrobust.robustness.metric import Metric, find_metric
 
-LEVEL = 0.05  # of the chance that any claim that holds here holds by chance alone
-NOT_MEASURED, EXPLORATORY = "not measured", "exploratory"
-SEEDS = 3  # that a claim takes: two say too little about how much trainings differ
+# The largest probability that any claim holds by chance alone.
+LEVEL = 0.05
+# Two seeds say too little about how much trainings differ.
+MIN_SEEDS = 3
+NOT_MEASURED = "not measured"
+EXPLORATORY = "exploratory"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedClaim:
-    """A claim, the difference measured (None: there is no such score), and whether it holds, in words.
+    """A claim, the measured difference, and the outcome in words.
 
-    `p` is corrected for the number of claims.
+    Attributes:
+        score: None if the difference was not measured.
+        p: The p-value, corrected for the number of claims.
+        outcome: "holds", "contradicted", "undecided", `NOT_MEASURED` or `EXPLORATORY`.
     """
 
     claim: Claim
@@ -28,33 +34,35 @@ class CheckedClaim:
 
 
 def check_claims(summary: Summary, claims: Sequence[Claim]) -> list[CheckedClaim]:
-    """Check `claims` about what `summary` measured.
+    """Check `claims` against the scores of `summary`.
 
-    One holds or is contradicted where its interval excludes zero, and the difference is none with a probability below
-    LEVEL, corrected for the number of claims (Holm, 1979). What extrapolates a line decides nothing. With fewer than
-    `SEEDS` training seeds every claim that was measured is exploratory.
+    A claim holds or is contradicted if its interval excludes zero and its p-value, corrected for the number of claims
+    (Holm, 1979), is below `LEVEL`. A score that extrapolates a baseline line decides nothing. With fewer than
+    `MIN_SEEDS` training seeds every measured claim is exploratory.
 
     Raises:
         UserError: A claim about an unknown metric.
     """
-    scores = [summary.difference(c.metric, c.arm, c.than, c.test_set) for c in claims]
+    scores = [summary.difference(claim.metric, claim.arm, claim.than, claim.test_set) for claim in claims]
     corrected = iter(holm([score.p for score in scores if score is not None and score.p is not None]))
     checked = []
     for claim, score in zip(claims, scores, strict=True):
         metric = find_metric(claim.metric)
         p = None if score is None or score.p is None else next(corrected)
         outcome = _outcome(score, p, metric)
-        if outcome != NOT_MEASURED and len(summary.seeds) < SEEDS:
+        if outcome != NOT_MEASURED and len(summary.seeds) < MIN_SEEDS:
             outcome = EXPLORATORY
         checked.append(CheckedClaim(claim, metric, score, p, outcome))
     return checked
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for their number, in their order (Holm, 1979)."""
-    corrected, highest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+    """Correct p-values for their number (Holm, 1979). Keeps their order."""
+    count = len(p_values)
+    corrected = [0.0] * count
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(count), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (count - rank) * p_values[index]))
         corrected[index] = highest
     return corrected
 
@@ -64,4 +72,5 @@ def _outcome(score: Score | None, p: float | None, metric: Metric) -> str:
         return NOT_MEASURED
     if p >= LEVEL or score.lo <= 0 <= score.hi or score.extrapolated:
         return "undecided"
-    return "holds" if (score.value > 0) is metric.higher_is_better else "contradicted"
+    is_better = (score.value > 0) is metric.higher_is_better
+    return "holds" if is_better else "contradicted"

@@ -1,1 +1,1 @@
-"""The metrics, one a file. A file here registers its metric and is found; other packages use an entry point."""
+"""The metrics, one per file. A file here registers its metric; other packages use an entry point."""

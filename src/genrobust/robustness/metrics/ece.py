@@ -6,7 +6,7 @@ import numpy as np
 
 from genrobust.robustness.answers import Answers
 from genrobust.robustness.metric import METRICS, ImageMetric
-from genrobust.robustness.sets import AnsweredSet
+from genrobust.robustness.study_answers import AnsweredSet
 
 BINS = 15
 
@@ -30,7 +30,9 @@ class ExpectedCalibrationError(ImageMetric):
         total = weights.sum(axis=1)
         errors = np.empty((len(weights), len(values)))
         for t, (confidence, correct) in enumerate(np.moveaxis(values, 2, 1)):
-            bins = np.clip(np.ceil(confidence * BINS) - 1, 0, BINS - 1)  # the upper edge belongs to a bin
-            gaps = np.where(bins[:, None] == np.arange(BINS), (correct - confidence)[:, None], np.float32(0))
+            # The upper edge belongs to a bin, as in Guo et al.
+            bin_of = np.clip(np.ceil(confidence * BINS) - 1, 0, BINS - 1)
+            in_bin = bin_of[:, None] == np.arange(BINS)
+            gaps = np.where(in_bin, (correct - confidence)[:, None], np.float32(0))
             errors[:, t] = 100 * np.abs(weights @ gaps).sum(axis=1) / total
         return errors

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from genrobust.robustness.effective import arms_outside, drawn_lines, moved_in, predict, refit_lines
+from genrobust.core import BaselineModel, Line
+from genrobust.robustness.baseline_lines import (
+    draw_lines,
+    find_extrapolated,
+    move_inside,
+    predict_shifted,
+    refit_lines,
+)
+from genrobust.robustness.measured import Expected, Measured
 from genrobust.robustness.metric import EXPLAINED, METRICS, Metric
-from genrobust.robustness.resampling import Measured
-from genrobust.robustness.sets import StudyAnswers
+from genrobust.robustness.study_answers import StudyAnswers
 
 
 @METRICS.register("er")
@@ -26,30 +34,49 @@ class EffectiveRobustness(Metric):
     def measure(self, study: StudyAnswers) -> dict[str, Measured]:
         """Measure it on every shift with a line.
 
-        Replicates also resample the baseline models by name, the same for all shifts. A line without baselines is a
-        published one: it is drawn by its own error, as if the lines of different shifts erred independently. And they
-        place the study's network off the line, as far as standard models lie: the same for all of its arms, which
-        share the network, and on all shifts, where a network is off in the same direction more often than not.
+        Replicates resample the clean images and the baseline models by name, the same for all shifts. A line without
+        baselines is a published one: it is drawn by its own error, as if the lines of different shifts had independent
+        errors. Replicates also move the study's network off the line, as far as standard models are off it: the same
+        for all arms, which share the network, and on all shifts, because a network is usually off in one direction.
         """
-        measured, of_clean, of_models = {}, study.draw_clean(), study.draw_baselines()
-        off = study.rng.standard_normal(study.bootstrap)
-        for shift, replicates in of_clean.items():
-            line, rows = study.lines[shift], [b for b in study.baselines if b.test_set == shift]
-            top1, clean = study.measured["top1", shift], study.measured["top1", study.paired[shift]]
-            if rows:
+        measured = {}
+        clean_draws = study.draw_clean()
+        model_weights = study.draw_baselines()
+        off_line = study.rng.standard_normal(study.bootstrap)
+        for shift, draws in clean_draws.items():
+            line = study.lines[shift]
+            clean = study.measured["top1", study.paired[shift]]
+            models = [model for model in study.baselines if model.test_set == shift]
+            if models:
                 over = "baselines and the scatter about their line"
-                ids, shifted = np.array([b.clean for b in rows]), np.array([b.shifted for b in rows])
-                picks = np.stack([of_models[b.model] for b in rows], axis=1)
-                intercept, slope = refit_lines(ids, shifted, picks, line.transform)
+                intercept, slope = _refit(models, model_weights, line)
             else:
                 over = "the line's error and scatter"
-                slope, intercept = drawn_lines(line, study.bootstrap, study.rng)
-            point, drawn = (moved_in(percents, clean.n, line.transform) for percents in (clean.point, replicates))
-            expected = predict(line.slope, line.intercept, line.transform, point)
-            intercept = intercept + line.residual_sd * off
-            drawn = predict(slope[:, None, None], intercept[:, None, None], line.transform, drawn)
-            extrapolated = arms_outside(clean.point, clean.n, line.lo, line.hi)
-            groups = study.sets[study.paired[shift]].groups
-            er = top1.beyond(expected, drawn, over, extrapolated, groups, fit=line.n - 2)
-            measured[shift] = replace(er, in_mean=line.r2 >= EXPLAINED)
+                slope, intercept = draw_lines(line, study.bootstrap, study.rng)
+            intercept = intercept + line.residual_sd * off_line
+            expected = Expected(
+                point=predict_shifted(
+                    line.slope, line.intercept, line.transform, move_inside(clean.point, clean.n, line.transform)
+                ),
+                draws=predict_shifted(
+                    slope[:, None, None],
+                    intercept[:, None, None],
+                    line.transform,
+                    move_inside(draws, clean.n, line.transform),
+                ),
+                over=over,
+                extrapolated=find_extrapolated(clean.point, clean.n, line.lo, line.hi),
+                clean_groups=study.sets[study.paired[shift]].groups,
+                line_freedom=line.n - 2,
+            )
+            robustness = study.measured["top1", shift].minus_expected(expected)
+            measured[shift] = replace(robustness, in_mean=line.r2 >= EXPLAINED)
         return measured
+
+
+def _refit(models: list[BaselineModel], weights: Mapping[str, np.ndarray], line: Line) -> tuple[np.ndarray, np.ndarray]:
+    """Return intercepts [B] and slopes [B] of the line of `models`, with the `weights` [B] of each by its name."""
+    clean = np.array([model.clean for model in models])
+    shifted = np.array([model.shifted for model in models])
+    of_models = np.stack([weights[model.model] for model in models], axis=1)
+    return refit_lines(clean, shifted, of_models, line.transform)

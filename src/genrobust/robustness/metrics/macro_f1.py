@@ -6,7 +6,7 @@ import numpy as np
 
 from genrobust.robustness.answers import Answers
 from genrobust.robustness.metric import METRICS, ImageMetric
-from genrobust.robustness.sets import AnsweredSet
+from genrobust.robustness.study_answers import AnsweredSet
 
 
 @METRICS.register("macro_f1")
@@ -22,22 +22,35 @@ class MacroF1(ImageMetric):
         return answers.mistaken_for
 
     def combine(self, values: np.ndarray, images: AnsweredSet, weights: np.ndarray) -> np.ndarray:
-        from scipy.sparse import csc_array  # which takes a tenth of a second to load
-
-        models, classes = len(values), len(images.classes)
-        labels, weights = np.searchsorted(images.classes, images.labels), np.ascontiguousarray(weights.T)
-        right = (values < 0).astype(np.float32)
-
-        def sums(counted: np.ndarray, columns: np.ndarray) -> np.ndarray:
-            """The weights of the images that are `counted`, by class: [T, classes, B] of arrays [T, M]."""
-            rows = columns + classes * np.arange(len(columns))[:, None]
-            ends = np.arange(0, rows.size + 1, len(rows))
-            of_class = csc_array((counted.T.ravel(), rows.T.ravel(), ends), shape=(len(rows) * classes, len(weights)))
-            return (of_class @ weights).reshape(len(rows), classes, -1)
-
-        (labeled,) = sums(np.ones((1, len(labels)), dtype=np.float32), labels[None])
-        predicted = sums(np.ones_like(right), np.where(right > 0, labels, values))
-        hits = sums(right, np.broadcast_to(labels, (models, len(labels))))
-        with np.errstate(invalid="ignore"):  # a class without any image in a resample
+        classes = len(images.classes)
+        labels = np.searchsorted(images.classes, images.labels)
+        is_right = values < 0
+        of_images = np.ascontiguousarray(weights.T)
+        everything = np.ones_like(values, dtype=np.float32)
+        labeled = _sum_by_class(everything[:1], labels[None], classes, of_images)
+        predicted = _sum_by_class(everything, np.where(is_right, labels, values), classes, of_images)
+        labels_of_all = np.broadcast_to(labels, values.shape)
+        hits = _sum_by_class(is_right.astype(np.float32), labels_of_all, classes, of_images)
+        # A class without any image in a resample has no F1.
+        with np.errstate(invalid="ignore"):
             f1 = np.where(labeled > 0, 2 * hits / (labeled + predicted), np.nan)
         return 100 * np.nanmean(f1, axis=1, dtype=float).T
+
+
+def _sum_by_class(counted: np.ndarray, columns: np.ndarray, classes: int, weights: np.ndarray) -> np.ndarray:
+    """Return the weights of the counted images of each checkpoint and class: [T, C, B].
+
+    Args:
+        counted: float32 [T, M], 1 for images that count.
+        columns: int [T, M], the class of each image.
+        weights: float32 [M, B], of each image in each resample.
+    """
+    # Loading it takes a tenth of a second.
+    from scipy.sparse import csc_array
+
+    checkpoints = len(columns)
+    rows = columns + classes * np.arange(checkpoints)[:, None]
+    ends = np.arange(0, rows.size + 1, checkpoints)
+    shape = (checkpoints * classes, len(weights))
+    of_class = csc_array((counted.T.ravel(), rows.T.ravel(), ends), shape=shape)
+    return (of_class @ weights).reshape(checkpoints, classes, -1)

@@ -12,8 +12,8 @@ from genrobust.robustness.metric import METRICS, ImageMetric
 class NegativeLogLikelihood(ImageMetric):
     title = "Negative log-likelihood"
     note = (
-        "minus the log of the probability of the right label (of any, where several are right), averaged over images; "
-        "probabilities are as for the calibration error"
+        "minus the log of the probability of the right label (of any right one, if there are several), averaged over "
+        "images; probabilities are as for the calibration error"
     )
     unit = "nats"
     higher_is_better = False

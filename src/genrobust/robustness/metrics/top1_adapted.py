@@ -9,8 +9,8 @@ from genrobust.robustness.metric import METRICS, Proportion
 class Top1Adapted(Proportion):
     title = "Top-1 accuracy, adapted"
     note = (
-        "top-1 accuracy once the means and variances of batch norms are those of up to 256 of the test set's own "
-        "unlabeled images (Schneider et al., 2020), of a family of corruptions all at once; a classifier without batch "
-        "norms stays as it is"
+        "top-1 accuracy after the means and variances of batch norms are measured on up to 256 of the test set's own "
+        "unlabeled images (Schneider et al., 2020), for a family of corruptions on all its sets at once; a classifier "
+        "without batch norms is not changed"
     )
     adapted = True

@@ -6,7 +6,7 @@ import numpy as np
 
 from genrobust.robustness.answers import Answers
 from genrobust.robustness.metric import METRICS, Proportion
-from genrobust.robustness.sets import AnsweredSet
+from genrobust.robustness.study_answers import AnsweredSet
 
 K = 5
 
@@ -15,8 +15,8 @@ K = 5
 class Top5(Proportion):
     title = "Top-5 accuracy"
     note = (
-        "the share of images with a right label among the five highest logits of the test set's own classes; where the "
-        "fifth is not unique, equal logits count against the image"
+        "the share of images with a right label among the five highest logits of the test set's own classes; equal "
+        "logits count against the image"
     )
 
     def of_images(self, answers: Answers) -> np.ndarray:
@@ -24,4 +24,6 @@ class Top5(Proportion):
         return np.count_nonzero(answers.logits >= best[:, None], axis=1) <= K
 
     def gap(self, images: AnsweredSet) -> str:
-        return f"over {len(images.classes)} classes it is always 100 %" if len(images.classes) <= K else ""
+        if len(images.classes) <= K:
+            return f"over {len(images.classes)} classes it is always 100 %"
+        return ""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from genrobust.robustness.answers import Answers
+from genrobust.robustness.measured import Measured
 from genrobust.robustness.metric import METRICS, ImageMetric
-from genrobust.robustness.resampling import Measured
-from genrobust.robustness.sets import AnsweredSet
+from genrobust.robustness.study_answers import AnsweredSet
 
-MIN_IMAGES = 10  # of a group: fewer say little about its accuracy, and the lowest of many is then chance
+# Fewer images say little about the accuracy of a group, and the lowest accuracy of many groups is then chance.
+MIN_IMAGES = 10
 
 
 @METRICS.register("worst_group")
@@ -21,44 +22,52 @@ class WorstGroup(ImageMetric):
         "groups"
     )
     bounds = (0, 100)
-    over_groups = False  # within a group nothing varies when groups are drawn anew
+    # Within a group nothing varies when whole groups are drawn.
+    over_groups = False
 
     def of_images(self, answers: Answers) -> np.ndarray:
         return answers.correct
 
     def combine(self, values: np.ndarray, images: AnsweredSet, weights: np.ndarray) -> np.ndarray:
-        assert images.groups is not None  # else it has a gap there
-        of_image = images.groups.of_image
+        # Without groups, `gap` says why the metric is not measured.
+        assert images.groups is not None
         lowest = np.full((len(weights), len(values)), np.inf)
-        for group in np.flatnonzero(_sizes(images) >= MIN_IMAGES):
-            members = of_image == group
-            drawn, right = weights[:, members], values.T[members].astype(np.float32)
-            with np.errstate(invalid="ignore"):  # a resample without any image of the group
-                lowest = np.fmin(lowest, drawn @ right / drawn.sum(axis=1, keepdims=True))
-        # A resample without any image of these groups says nothing; sums of 32-bit floats end beside 0 or 1.
-        return 100 * np.where(np.isinf(lowest), np.nan, lowest.round(5))
+        for group in np.flatnonzero(_group_sizes(images) >= MIN_IMAGES):
+            in_group = images.groups.of_image == group
+            of_group = weights[:, in_group]
+            right = values.T[in_group].astype(np.float32)
+            # A resample may have no image of the group.
+            with np.errstate(invalid="ignore"):
+                accuracy = of_group @ right / of_group.sum(axis=1, keepdims=True)
+            lowest = np.fmin(lowest, accuracy)
+        # 32-bit sums of all weights end a rounding error away from 0 or 1.
+        lowest = lowest.round(5)
+        return 100 * np.where(np.isinf(lowest), np.nan, lowest)
 
     def resample(self, values: np.ndarray, images: AnsweredSet, bootstrap: int, rng: np.random.Generator) -> Measured:
-        # At 0 % and 100 % resampling shows no spread: there, replicates are of the posterior of Jeffreys' prior.
         measured = super().resample(values, images, bootstrap, rng)
-        flat = np.nanmax(measured.draws, axis=0) == np.nanmin(measured.draws, axis=0)
-        sizes = _sizes(images)
+        # At 0 % and 100 %, resampling shows no spread. Replicates are then of the posterior of Jeffreys' prior.
+        is_flat = np.nanmax(measured.draws, axis=0) == np.nanmin(measured.draws, axis=0)
+        sizes = _group_sizes(images)
         n = sizes[sizes >= MIN_IMAGES].min()
-        right = measured.point[flat] / 100 * n
-        measured.draws[:, flat] = 100 * rng.beta(right + 0.5, n - right + 0.5, (bootstrap, len(right)))
+        right = measured.point[is_flat] / 100 * n
+        measured.draws[:, is_flat] = 100 * rng.beta(right + 0.5, n - right + 0.5, (bootstrap, len(right)))
         return measured
 
     def gap(self, images: AnsweredSet) -> str:
         if images.groups is None:
             return "its images have no groups"
-        return f"no group has {MIN_IMAGES} images" if _sizes(images).max() < MIN_IMAGES else ""
+        if _group_sizes(images).max() < MIN_IMAGES:
+            return f"no group has {MIN_IMAGES} images"
+        return ""
 
 
-def _sizes(images: AnsweredSet) -> np.ndarray:
-    """The number of images of each group, or of the pictures that they were made from."""
+def _group_sizes(images: AnsweredSet) -> np.ndarray:
+    """Return the number of images of each group, or of the pictures that they were made from."""
     assert images.groups is not None
     of_image = images.groups.of_image
     if images.pictures is None:
         return np.bincount(of_image)
-    of_pictures = np.unique(np.stack([of_image, images.pictures.of_image]), axis=1)[0]
-    return np.bincount(of_pictures)
+    group_and_picture = np.stack([of_image, images.pictures.of_image])
+    group_of_picture = np.unique(group_and_picture, axis=1)[0]
+    return np.bincount(group_of_picture)

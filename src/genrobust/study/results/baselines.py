@@ -14,7 +14,7 @@ from genrobust.classifiers import protocol
 from genrobust.core import BaselineModel, Line, Predictions, UserError
 from genrobust.data import LINE_CLASSES, published_line, read_baselines
 from genrobust.recipe import DataConfig, RobustnessConfig
-from genrobust.robustness import Published, doubts_of, fit_lines, score_baselines
+from genrobust.robustness import Published, find_doubts, fit_lines, score_baselines
 
 KEY = "robustness.baselines"
 SHIPPED = protocol(64)  # how the shipped baseline models were scored
@@ -87,5 +87,5 @@ def table_rows(
         of_shift = [row for row in rows if row.test_set == shift]
         clean, shifted = np.array([(row.clean, row.shifted) for row in of_shift]).T
         models = Published(tuple(row.model for row in of_shift), clean, shifted, "clean", "shifted")
-        notes += [f"Baselines of {shift}: {doubt}" for doubt in doubts_of(models, line)]
+        notes += [f"Baselines of {shift}: {doubt}" for doubt in find_doubts(models, line)]
     return rows, notes

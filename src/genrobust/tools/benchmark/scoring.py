@@ -24,7 +24,7 @@ from genrobust.robustness import (
     measure_accuracy,
     read_answers,
     seed_weights,
-    spread,
+    variance_of_mean,
 )
 
 HARDEST = 24  # images kept to be looked at
@@ -203,13 +203,13 @@ def _model_score(measured: Measured, model: Checkpoints) -> Score:
     if rows.stop - rows.start == 1 or (right is not None and np.isin(right[0], (0, measured.n)) and np.ptp(right) == 0):
         return _checkpoint_score(measured, rows.start)
     part = replace(measured, point=measured.point[:, rows], draws=measured.draws[:, :, rows], right=None)
-    return part.arm(0, weights)
+    return part.arm_score(0, weights)
 
 
 def _checkpoint_score(measured: Measured, checkpoint: int) -> Score:
     """The score of one checkpoint, whose method says what it is a mean of."""
-    score = measured.one(0, checkpoint)
-    return replace(score, method=f"{measured.of}; {score.method}") if measured.of else score
+    score = measured.checkpoint_score(0, checkpoint)
+    return replace(score, method=f"{measured.label}; {score.method}") if measured.label else score
 
 
 def _drop_beyond_first(drops: Measured, model: Checkpoints, first: Checkpoints) -> Score:
@@ -217,7 +217,8 @@ def _drop_beyond_first(drops: Measured, model: Checkpoints, first: Checkpoints) 
     point = [drops.point[0, rows] for rows, _ in (model, first)]
     draws = [drops.draws[:, 0, rows] for rows, _ in (model, first)]
     images = draws[0].mean(axis=1) - draws[1].mean(axis=1)
-    freedom = freedom_of_sum((float(images.var()), drops.freedom), *spread(point[0]), *spread(point[1]))
+    of_seeds = [*variance_of_mean(point[0]), *variance_of_mean(point[1])]
+    freedom = freedom_of_sum((float(images.var()), drops.freedom), *of_seeds)
     mine, of_first = ((of * weights).sum(axis=1) for of, (_, weights) in zip(draws, (model, first), strict=True))
     beyond = replace(
         drops,

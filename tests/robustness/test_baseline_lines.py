@@ -7,7 +7,7 @@ from scipy.stats import linregress
 
 from genrobust.core import BaselineModel, UserError
 from genrobust.robustness import effective_robustness, fit_line, fit_lines, to_scale
-from genrobust.robustness.effective import arms_outside, moved_in, refit_lines
+from genrobust.robustness.baseline_lines import find_extrapolated, move_inside, refit_lines
 
 CLEAN = np.array([55.0, 62.0, 70.0, 74.0, 81.0])
 SHIFTED = np.array([20.0, 27.0, 33.0, 41.0, 47.0])
@@ -50,7 +50,7 @@ def test_a_perfect_or_hopeless_model_is_expected_at_the_limits():
 
 @pytest.mark.parametrize("transform", SPACES)
 def test_a_perfect_checkpoint_is_moved_in_by_half_an_image_where_the_scale_has_no_place_for_it(transform):
-    found = moved_in(np.array([0, 1, 50, 99, 100.0]), 50, transform)
+    found = move_inside(np.array([0, 1, 50, 99, 100.0]), 50, transform)
     assert found.tolist() == ([0, 1, 50, 99, 100] if transform == "linear" else [1, 1, 50, 99, 99])
 
 
@@ -59,7 +59,7 @@ def test_a_perfect_checkpoint_is_moved_in_by_half_an_image_where_the_scale_has_n
     [
         ([60.0, 70.0], [20.0, 30.0], "three models or more"),
         ([60.0, 60.0, 60.0, 70.0], [20.0, 21.0, 22.0, 30.0], "three models or more"),
-        ([60.0, 70.0, 100.0], [20.0, 30.0, 90.0], "of these 3 models 2 will do"),
+        ([60.0, 70.0, 100.0], [20.0, 30.0, 90.0], "of these 3 models 2 can"),
         ([0.6, 0.7, 0.8], [0.2, 0.3, 0.4], "give percents"),
         ([60.0, 70.0, 180.0], [20.0, 30.0, 40.0], "no percent"),
         ([60.0, 70.0, float("nan")], [20.0, 30.0, 40.0], "no percent"),
@@ -84,8 +84,8 @@ def test_fractions_are_not_taken_for_percents_nor_percents_for_fractions():
 
 def test_an_arm_is_outside_by_the_mean_of_its_seeds_and_more_than_a_standard_error():
     percents = np.array([[84.0, 88.0, 86.6], [86.9, 86.9, 86.9], [70.0, 11.0, 10.0], [7.0, 8.0, 9.0], [8.5, 8.6, 8.7]])
-    assert arms_outside(percents, 380, least=10.0, most=85.0) == {1, 3}  # standard errors of 1.54 and 1.83 points
-    assert arms_outside(percents, 10**6, least=10.0, most=85.0) == {0, 1, 3, 4}
+    assert find_extrapolated(percents, 380, lo=10.0, hi=85.0) == {1, 3}  # standard errors of 1.54 and 1.83 points
+    assert find_extrapolated(percents, 10**6, lo=10.0, hi=85.0) == {0, 1, 3, 4}
 
 
 def test_only_shifts_with_baselines_have_a_line():

@@ -5,8 +5,8 @@ import pytest
 from scipy.special import expit, logit
 
 from genrobust.robustness import Groups, Measured, mean_of, measure_accuracy, seed_weights
-from genrobust.robustness.grouping import group_weights
-from genrobust.robustness.resampling import carried_freedom
+from genrobust.robustness.degrees_of_freedom import carried_freedom
+from genrobust.robustness.image_groups import group_weights
 
 SIZES = {  # of the groups of test sets in the study of the paper's size: families of designers
     "emoji": (247, 142, 129),
@@ -36,7 +36,7 @@ def drawn(sizes, accuracies, rng):
 
 
 def score_of(measured: Measured, bootstrap=1000):
-    return measured.arm(0, seed_weights(1, bootstrap, np.random.default_rng(0)))
+    return measured.arm_score(0, seed_weights(1, bootstrap, np.random.default_rng(0)))
 
 
 def measure(right, groups, bootstrap=1000):
@@ -73,13 +73,28 @@ def test_groups_that_differ_widen_the_interval():
     assert over.method == "bootstrap 95 % over 9 groups; one seed"
 
 
+@pytest.mark.parametrize("groups", [5, 8])
+def test_replicates_over_groups_have_the_variance_of_other_draws_of_them_and_intervals_cover(groups):
+    """2,000 test sets of a known population: accuracies of groups are normal with 60 +- 8 %, 100 images in each."""
+    rng, times, of_images = np.random.default_rng(0), 2000, grouped((100,) * groups)
+    covered, variances = 0, []
+    for _ in range(times):
+        measured = measure(drawn((100,) * groups, rng.normal(0.6, 0.08, groups), rng), of_images)
+        score = score_of(measured)
+        covered += score.lo <= 60 <= score.hi
+        variances.append(measured.draws.var())
+    of_an_image = 100**2 * (0.6 * 0.4 - 0.08**2)
+    assert np.mean(variances) == pytest.approx((8**2 + of_an_image / 100) / groups, rel=0.06)
+    assert covered >= 0.95 * times
+
+
 @pytest.mark.parametrize("groups", [2, 3, 4])
 def test_few_groups_that_agree_by_chance_say_no_more_than_their_images(groups):
     sizes, rng = (60,) * groups, np.random.default_rng(0)
     right = np.stack([np.arange(60 * groups) % 3 == 0, np.arange(60 * groups) % 2 == 0])[:, None]
     seeds = seed_weights(1, 1000, rng)
     measured = measure(right, grouped(sizes)), measure(right, None)
-    over, plain = ((m.arm(0, seeds), m.difference(0, 1, seeds)) for m in measured)
+    over, plain = ((m.arm_score(0, seeds), m.difference(0, 1, seeds)) for m in measured)
     for of_groups, of_images in zip(over, plain, strict=True):
         assert of_groups.hi - of_groups.lo > of_images.hi - of_images.lo > 0
     assert over[1].p > plain[1].p > 0

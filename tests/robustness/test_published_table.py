@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 
 from genrobust.core import UserError
 from genrobust.robustness import Published, PublishedScores, score_published
@@ -22,7 +23,7 @@ def score_table(baselines, clean, shifted) -> PublishedScores:
 
 @pytest.mark.parametrize(
     ("baselines", "clean", "shifted", "message"),
-    [(3, [60, 70, 100], [20, 30, 90], "of these 2 models 2 will do"), (0, CLEAN, SHIFTED, "of these 0 models 0")],
+    [(3, [60, 70, 100], [20, 30, 90], "of these 2 models 2"), (0, CLEAN, SHIFTED, "of these 0 models 0")],
 )
 def test_too_few_baselines_are_refused(baselines, clean, shifted, message):
     with pytest.raises(UserError, match=message):
@@ -39,6 +40,22 @@ def test_copies_of_a_model_count_once_and_are_named():
     scored = score_published(table(clean, shifted), np.ones(8, dtype=bool))
     assert scored.line == score_table(6, CLEAN, SHIFTED).line
     assert list(scored.left_out.values()) == [("m6", "m7")] and len(scored.er) == 8
+
+
+@pytest.mark.parametrize("baselines", [3, 6])
+def test_the_interval_is_over_all_resamples_of_the_baselines_that_make_a_line(baselines):
+    """Against lines fitted one by one; of three models, a resample may be one model three times."""
+    scored, rng = score_table(baselines, CLEAN, SHIFTED), np.random.default_rng(1)
+    differences = []
+    while len(differences) < 2000:
+        rows = rng.integers(0, baselines, baselines)
+        if np.unique(rows).size > 1:
+            slope, intercept = np.polyfit(logit(CLEAN[rows] / 100), logit(SHIFTED[rows] / 100), 1)
+            differences.append(SHIFTED - 100 * expit(intercept + slope * logit(CLEAN / 100)))
+    lo, hi = np.percentile(differences, (2.5, 97.5), axis=0)
+    assert scored.lo == pytest.approx(lo, abs=0.5) and scored.hi == pytest.approx(hi, abs=0.5)
+    assert (scored.lo < scored.hi).all()
+    assert scored.extrapolated.tolist() == (CLEAN[baselines - 1] < CLEAN).tolist()
 
 
 def test_shifted_accuracies_that_are_all_alike_have_no_r2_to_show():
