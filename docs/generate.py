@@ -27,6 +27,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from genrobust.cli.entry import app
+from genrobust.recipe.images import ImagesConfig
 from genrobust.recipe.load import Recipe
 from genrobust.recipe.section import Choice, Section
 
@@ -50,7 +51,9 @@ def main() -> None:
 
 def recipe_reference() -> str:
     """Every section of a recipe with all its keys, as Markdown."""
-    found = dict(sections(Recipe))
+    found: dict[type[Section], str] = {}
+    for section, key in sections(Recipe):
+        found.setdefault(section, key)
     anchors = {section.__name__: key.replace(".", "").lower() for section, key in found.items()}
     parts = [
         MADE_BY,
@@ -189,6 +192,8 @@ def takes(hint: Any, anchors: Mapping[str, str]) -> str:
         return f"list of {plural(takes(arguments[0], anchors))}"
     if origin is dict:
         return "mapping" if arguments[1] is Any else f"mapping of names to {plural(takes(arguments[1], anchors))}"
+    if hint is ImagesConfig:
+        return f"path or [section](#{anchors[hint.__name__]})"
     if issubclass(hint, BaseModel):
         return f"[section](#{anchors[hint.__name__]})"
     return SCALARS[hint]
@@ -219,6 +224,8 @@ def plural(noun: str) -> str:
     """ "texts", "[sections](#train)"; a quoted value does not change."""
     if noun.endswith("`"):
         return noun
+    if noun.startswith("path or "):
+        return f"paths or {plural(noun.removeprefix('path or '))}"
     noun, bounds, rest = noun.partition(" from ")
     return (noun.replace("]", "s]", 1) if "]" in noun else f"{noun}s") + bounds + rest
 

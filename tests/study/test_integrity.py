@@ -13,6 +13,7 @@ from small_study import genrobust
 
 from genrobust.classifiers import load_checkpoint
 from genrobust.classifiers.predict.saved import load_predictions
+from genrobust.classifiers.training_images import read_training_images
 from genrobust.core import Artifact, GenrobustError, ImageSet, StudyData, artifacts
 from genrobust.data import ShardDataset, read_filter, read_search
 from genrobust.generate import identity
@@ -90,7 +91,7 @@ READERS: dict[str, Callable[[Path, Study], object]] = {
     "filter": lambda folder, study: read_filter(folder),
     "search": lambda folder, study: read_search(folder, study.data.unlabeled, "found"),
     "generator": lambda folder, study: identity(GeneratorConfig(model=str(folder))),
-    "checkpoint": lambda folder, study: load_checkpoint(folder),
+    "checkpoint": lambda folder, study: (load_checkpoint(folder), read_training_images(folder)),
     "predictions": lambda folder, study: load_predictions(folder),
     "packed": read_packed,
 }

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from genrobust.core import GenrobustError, parse_json, reading, replacing
+from genrobust.core import Artifact, GenrobustError, parse_json, reading, replacing
 
 TRAINING_IMAGES = "training-images.safetensors"
 HASH_BYTES = 8  # of a SHA-256: 1.3 million images take 10 MB, and two of them are equal by chance once in 10**7 times
@@ -48,6 +48,10 @@ def read_training_images(folder: Path) -> TrainingImages | None:
     path = folder / TRAINING_IMAGES
     if not path.is_file():
         return None
+    # An exported classifier has no manifest.
+    artifact = Artifact(folder)
+    if artifact.is_finished_as("checkpoint"):
+        path = artifact.path(TRAINING_IMAGES)
     with (
         reading(path, SafetensorError, KeyError, TypeError, ValueError, kind=GenrobustError),
         safe_open(path, "numpy") as file,

@@ -10,7 +10,7 @@ from .audit_files import (
 from .baseline_tables import (
     clip_accuracies as clip_accuracies,
     column_index as column_index,
-    listing as listing,
+    count_names as count_names,
     read_accuracy as read_accuracy,
     read_baselines as read_baselines,
     suggestion as suggestion,

@@ -57,7 +57,7 @@ def read_baselines(path: Path, key: str, shifts: Sequence[str]) -> tuple[list[Ba
     if len(complete) < len(rows):
         notes.append(f"{path}: {count(len(rows) - len(complete), 'row')} skipped: no accuracy")
     if copied:
-        notes.append(f"{path}: {listing(copied, 'model')} left out: all accuracies are those of another one")
+        notes.append(f"{path}: {count_names(copied, 'model')} left out: all accuracies are those of another one")
     sets = list(dict.fromkeys(row.test_set for row in complete))
     for shift in shifts:
         if shift not in sets:
@@ -155,6 +155,6 @@ def suggestion(name: str, known: Sequence[str], noun: str = "columns") -> str:
     return f"near it: {', '.join(near)}" if near else f"its {noun} are {some_of(known)}"
 
 
-def listing(names: Sequence[str], noun: str) -> str:
+def count_names(names: Sequence[str], noun: str) -> str:
     """Count and list `names`: "7 models (a, b, c and 4 more)". `noun` is in the singular."""
     return f"{count(len(names), noun)} ({some_of(names, 3)})"

@@ -89,9 +89,9 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     if ends_in_softmax:
         weights = digest([weights, "softmax"], 64)  # probabilities that were saved as logits are not read again
         log.warning(
-            f"{path} ends in a softmax: the logarithms of its probabilities are taken for logits. Probabilities that it "
-            "rounds to 0 are equal: the negative log-likelihood, and answers on test sets of other classes, are wrong "
-            "then. Better export it without the softmax"
+            f"{path} ends in a softmax: the logarithms of its probabilities are taken for logits. Probabilities that "
+            "it rounds to 0 are equal: then the negative log-likelihood, and answers on test sets of other classes, "
+            "are wrong. Better export it without the softmax"
         )
     elif _may_be_probabilities(outputs):
         log.warning(

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from genrobust.core import Line, OutputFile, page_json
-from genrobust.data import listing
+from genrobust.data import count_names
 from genrobust.robustness import PublishedScores
 
 TOP, BOTTOM = 20, 5  # models shown in the terminal from either end; the JSON file has them all
@@ -42,7 +42,7 @@ def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = (),
 def left_out_notes(result: PublishedScores) -> Iterator[str]:
     """Name the baselines that were left out of the line, by reason."""
     for reason, names in result.left_out.items():
-        yield f"{listing(names, 'model')} left out of the line: {reason}"
+        yield f"{count_names(names, 'model')} left out of the line: {reason}"
 
 
 def describe(line: Line) -> str:

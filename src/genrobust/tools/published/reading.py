@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from genrobust.core import UserError, count, read_csv, read_lines
-from genrobust.data import clip_accuracies, column_index, listing, read_accuracy, suggestion
+from genrobust.data import clip_accuracies, column_index, count_names, read_accuracy, suggestion
 from genrobust.robustness import Published
 
 LARGEST_FRACTION = 1.001  # 1, and what rounding adds
@@ -90,7 +90,7 @@ def _choose(names: Sequence[str], wanted: str, option: str) -> tuple[np.ndarray,
         if not chosen.any():
             hint = suggestion(absent[0], names, "models") if absent else "it is empty"
             raise UserError(f"{option}: {wanted} names no model with all accuracies; {hint}")
-        return chosen, [f"{wanted}: {listing(absent, 'name')} without all accuracies"] if absent else []
+        return chosen, [f"{wanted}: {count_names(absent, 'name')} without all accuracies"] if absent else []
     try:
         pattern = re.compile(wanted)
     except re.error as error:
