@@ -1,4 +1,4 @@
-"""Copies: inside a dataset, of real images, of test images (leaks), and of what the generator was trained on."""
+"""Count copies: inside a dataset, of real images, of test images (leaks), and of the generator's training images."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from genrobust.leaks import NEAR, Neighbors
 
-MAX_PAIRS = 24  # nearest pairs that are kept, for a reader to look at
-ITSELF = "itself"  # in place of another set
-EXACT = 1e-6  # the distance below which two pictures do not differ: rounding
+MAX_PAIRS = 24  # nearest pairs to show
+ITSELF = "itself"  # name of the dataset as the other set
+EXACT = 1e-6  # distance below which two pictures differ only by rounding
 
 
 @dataclass(frozen=True, slots=True)
 class NearPair:
-    """Image `index` of the dataset and its nearest, image `other` of another set or of its own."""
+    """Image `index` of the dataset, and the nearest image `other` of another set or of the dataset."""
 
     index: int
     other: int
@@ -25,11 +25,16 @@ class NearPair:
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """Copies that the dataset shares with the set `against`, of `size` images: its own, or another.
+    """Images of the dataset that are copies of images in another set, or in the dataset itself.
 
-    `exact` and `near` count images of the dataset: those without a difference, and those with a small one. `pairs` are
-    the nearest found, nearest first, also where they are no copies; `median` is the median distance to the nearest
-    other image. Copies of a test set are leaks (`is_test`).
+    Attributes:
+        against: Name of the other set.
+        is_test: Whether it is a test set: then copies are leaks.
+        size: Number of its images.
+        exact: Number of images without any difference.
+        near: Number of images with a small difference.
+        median: Median distance to the nearest other image.
+        pairs: The nearest pairs, nearest first, also if they are no copies.
     """
 
     against: str
@@ -46,21 +51,33 @@ class Duplicates:
 
 
 def duplicates(against: str, size: int, neighbors: Neighbors, is_test: bool = False) -> Duplicates:
-    """Count the copies among images whose `neighbors` in the set `against`, of `size` images, are known."""
-    exact = (neighbors.distance < EXACT) & ~neighbors.mirrored
-    pairs: dict[frozenset[int] | int, NearPair] = {}
-    for i in np.argsort(neighbors.distance, kind="stable").tolist():
-        other = int(neighbors.index[i])
-        two = frozenset((i, other)) if against == ITSELF else i  # the two of a pair are each other's nearest
-        pairs.setdefault(two, NearPair(i, other, float(neighbors.distance[i]), bool(neighbors.mirrored[i])))
-        if len(pairs) == MAX_PAIRS:
-            break
+    """Count the images of a dataset that are copies.
+
+    Args:
+        neighbors: The nearest image of each in the set `against`, of `size` images.
+    """
+    is_exact = (neighbors.distance < EXACT) & ~neighbors.mirrored
+    is_copy = neighbors.distance < NEAR
+    exact = int(is_exact.sum())
     return Duplicates(
         against=against,
         is_test=is_test,
         size=size,
-        exact=int(exact.sum()),
-        near=int((neighbors.distance < NEAR).sum() - exact.sum()),
+        exact=exact,
+        near=int(is_copy.sum()) - exact,
         median=float(np.median(neighbors.distance)),
-        pairs=tuple(pairs.values()),
+        pairs=_nearest_pairs(neighbors, within=against == ITSELF),
     )
+
+
+def _nearest_pairs(neighbors: Neighbors, within: bool) -> tuple[NearPair, ...]:
+    """Return the nearest pairs. `within` one set, two images may be each other's nearest: that is one pair."""
+    pairs: dict[frozenset[int] | int, NearPair] = {}
+    for index in np.argsort(neighbors.distance, kind="stable").tolist():
+        other = int(neighbors.index[index])
+        pair = frozenset((index, other)) if within else index
+        distance = float(neighbors.distance[index])
+        pairs.setdefault(pair, NearPair(index, other, distance, bool(neighbors.mirrored[index])))
+        if len(pairs) == MAX_PAIRS:
+            break
+    return tuple(pairs.values())

@@ -1,10 +1,9 @@
-"""The audit of a dataset: every measure that the given sets and models allow."""
+"""Measure a dataset for an audit, with the sets and models that the user gives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +50,16 @@ from genrobust.leaks import frame, nearest
 from genrobust.study import AuditSets
 from genrobust.tools.audit.copies import ITSELF, Duplicates, duplicates
 
-WORST = 24  # images that disagree most with their label, kept to be looked at
+WORST = 24  # images with the most confident wrong predictions to show
 OF_REAL, OF_TRAINING = "the real images", "the generator's training images"
 HALF = "other half of the real"
 
 
 @dataclass(frozen=True, slots=True)
 class Judgment:
-    """How often the model called `judge` takes an image for its label.
+    """How often the model called `judge` predicts the label of an image.
 
-    `worst` are (image, class taken for), surest mistakes first.
+    `worst` are pairs of an image and the predicted class, the most confident mistakes first.
     """
 
     judge: str
@@ -70,7 +69,7 @@ class Judgment:
 
 @dataclass(frozen=True, slots=True)
 class ClassDiversity:
-    """The Vendi score of `n` images of a class, and of as many real ones (or None)."""
+    """The Vendi score of `n` images of a class, and of as many real images if there are any."""
 
     label: int
     n: int
@@ -80,12 +79,16 @@ class ClassDiversity:
 
 @dataclass(slots=True)
 class Audit:
-    """Everything that an audit measures of `n` images.
+    """All measures of an audit of `n` images.
 
-    What is empty has its reason in `left_out`, with the option that adds it. `by_image` has a value an image, [N], for
-    each judge (the probability of the label, the class taken for) and each set (the distance and the key of the
-    nearest). `qualities` are those of the dataset and of the real images; `yardstick` compares as many of the dataset,
-    and one half of the real images, with the other half, since FID depends on the numbers.
+    Attributes:
+        per_class: Number of images of each class.
+        by_image: Columns with a value per image, [N]: for each judge the probability of the label and the predicted
+            class, for each set the distance and the key of the nearest image.
+        qualities: Qualities of the dataset and of the real images.
+        yardstick: Qualities of a part of the dataset, and of one half of the real images, both compared with the other
+            half at equal numbers, because FID depends on the number of images.
+        left_out: Reasons for measures that are empty, with the option that adds them.
     """
 
     n: int
@@ -104,16 +107,18 @@ class Audit:
 
     @property
     def leaks(self) -> dict[str, int]:
-        """The number of images that are copies, by test set, for the test sets that have any."""
+        """Number of copies by test set, for test sets with copies."""
         return {found.against: found.copies for found in self.of_tests if found.copies}
 
 
 @dataclass
 class Measuring:
-    """The audit of `sets.dataset`. Each image is read once, and once more for each model that is shown it.
+    """The audit of `sets.dataset`. Each image is read once, and once more for each model.
 
-    `classifier`, trained on real images, and `clip`, the folder of one, judge the images, where they are there. `parts`
-    keep what long work has found until they are removed: a killed audit goes on from there.
+    Attributes:
+        classifier: A classifier trained on real images, if any.
+        clip: The folder of a CLIP, if any.
+        parts: Partial results, from which a killed audit resumes.
     """
 
     sets: AuditSets
@@ -128,54 +133,58 @@ class Measuring:
         Raises:
             UserError: An empty set, an image that cannot be read, or a classifier that lacks one of the classes.
         """
-        sets, dataset = self.sets, self.sets.dataset
+        dataset = self.sets.dataset
         check_not_empty(dataset)
-        columns = [] if self.classifier is None else self.classifier.columns(sets.labels)  # refused before the work
-        sizes = np.bincount(dataset.labels, minlength=len(sets.labels)).tolist()
-        audit = Audit(len(dataset), sizes, left_out=list(self._left_out()))
+        # Check the classes of the classifier before the work.
+        columns = [] if self.classifier is None else self.classifier.columns(self.sets.labels)
+        per_class = np.bincount(dataset.labels, minlength=len(self.sets.labels)).tolist()
+        audit = Audit(len(dataset), per_class, left_out=list(self._left_out()))
         self._find_copies(audit)
         if self.classifier is not None:
-            logits = logits_in_parts(self.classifier, dataset, self.feed, self.parts)[:, columns]
-            self._judge(audit, "the classifier", logits)
+            logits = logits_in_parts(self.classifier, dataset, self.feed, self.parts)
+            self._judge(audit, "the classifier", logits[:, columns])
         if self.clip is not None:
             self._embed(audit, self.clip)
         return audit
 
     def _find_copies(self, audit: Audit) -> None:
+        """Add the copies of the images in each set, and in the dataset itself."""
         sets, dataset = self.sets, self.sets.dataset
-        itself = dataset if len(dataset) > 1 else None
-        searched = [*sets.tests.items(), (OF_REAL, sets.real), (OF_TRAINING, sets.wild), (ITSELF, itself)]
-        for name, others in searched:
-            if others is None:
-                continue
-            frames = [self._own_frames, self._own_frames if others is dataset else self._frames(others)]
+        searched: dict[str, ImageSet] = dict(sets.tests)
+        if sets.real is not None:
+            searched[OF_REAL] = sets.real
+        if sets.wild is not None:
+            searched[OF_TRAINING] = sets.wild
+        if len(dataset) > 1:
+            searched[ITSELF] = dataset
+        own_frames = self._frames(dataset) if searched else None
+        for name, others in searched.items():
+            is_itself = others is dataset
+            frames = own_frames if is_itself else self._frames(others)
+            parts = self.parts.child("neighbors", dataset.fingerprint, others.fingerprint, is_itself)
             with progress_bar(f"looking for copies, {name}", len(dataset)) as bar:
-                parts = self.parts.child("neighbors", dataset.fingerprint, others.fingerprint, others is dataset)
-                neighbors = nearest(*frames, itself=others is dataset, parts=parts, advance=bar.advance)
+                neighbors = nearest(own_frames, frames, itself=is_itself, parts=parts, advance=bar.advance)
             audit.by_image[DISTANCE + name] = neighbors.distance.tolist()
             audit.by_image[NEAREST + name] = [others.keys[i] for i in neighbors.index]
             audit.copies.append(duplicates(name, len(others), neighbors, name in sets.tests))
 
-    @cached_property
-    def _own_frames(self) -> np.ndarray:
-        return self._frames(self.sets.dataset)
-
     def _frames(self, images: ImageSet) -> np.ndarray:
-        """Return the frames of `images`, uint8 [N, 72, 64]."""
+        """Read the frames of `images`, uint8 [N, 72, 64]."""
         with reading_pool() as pool:
 
             def read(part: ImageSet, advance: Advance) -> Arrays:
                 frames = []
-                for of_image in pool.map(lambda i: frame(part.image(i)), range(len(part))):
-                    frames.append(of_image)
+                for image_frame in pool.map(lambda i: frame(part.image(i)), range(len(part))):
+                    frames.append(image_frame)
                     advance(1)
                 return {"frames": np.stack(frames)}
 
             return compute_in_parts(images, 1, self.parts.child("frames"), read, f"reading {images.name}")["frames"]
 
     def _embed(self, audit: Audit, folder: Path) -> None:
-        """Add what a CLIP measures."""
-        sets, clip = self.sets, load_clip(folder, self.feed.device)
+        """Add the measures of a CLIP in `folder`."""
+        sets = self.sets
+        clip = load_clip(folder, self.feed.device)
         classes = embed_ensembles(clip, sets.texts)
 
         def embed(images: ImageSet) -> np.ndarray:
@@ -187,18 +196,22 @@ class Measuring:
         real = None if sets.real is None else _source(sets.real, embed(sets.real))
         audit.diversity = list(_diversity(mine, real))
         if real is None:
-            audit.qualities = tuple(replace(of, source="dataset") for of in qualities({REAL: mine}, classes))
+            alone = qualities({REAL: mine}, classes)
+            audit.qualities = tuple(replace(of_dataset, source="dataset") for of_dataset in alone)
             return
-        first, second = (SourceEmbeddings(real.embeddings[i], real.labels[i], len(i)) for i in halves(real.labels))
+        first_half, second_half = halves(real.labels)
+        first = replace(real.at(first_half), made=len(first_half))
+        second = replace(real.at(second_half), made=len(second_half))
         audit.qualities = qualities({"dataset": mine, REAL: real}, classes)
         audit.yardstick = qualities({"dataset": mine, HALF: first, REAL: second}, classes)[:2]
 
     def _judge(self, audit: Audit, judge: str, logits: np.ndarray) -> None:
-        """Add what the logits [N, K] of a judge say."""
-        images, taken_for = self.sets.dataset, logits.argmax(axis=1).tolist()
+        """Add the predictions of a judge, from its logits [N, K]."""
+        images = self.sets.dataset
+        predicted = logits.argmax(axis=1).tolist()
         audit.by_image[PROBABILITY + judge] = confidence(logits, images.labels).tolist()
-        audit.by_image[TAKEN_FOR + judge] = [self.sets.labels.label_names[label] for label in taken_for]
-        worst = tuple((i, taken_for[i]) for i in least_agreeing(logits, images.labels, WORST))
+        audit.by_image[TAKEN_FOR + judge] = [self.sets.labels.label_names[label] for label in predicted]
+        worst = tuple((i, predicted[i]) for i in least_agreeing(logits, images.labels, WORST))
         audit.judgments.append(Judgment(judge, agreement(logits, images.labels, images.styles), worst))
 
     def _left_out(self) -> Iterator[str]:
@@ -219,11 +232,16 @@ def _source(images: ImageSet, embeddings: np.ndarray) -> SourceEmbeddings:
 
 
 def _diversity(mine: SourceEmbeddings, real: SourceEmbeddings | None) -> Iterator[ClassDiversity]:
-    """Yield that of each class, over as many images of both sets: the least diverse first."""
+    """Yield the diversity of each class, over as many images of both sets, the least diverse class first."""
     sources = [mine] if real is None else [mine, real]
-    counts = {label: n for label, n in common_counts(*(of.labels for of in sources)).items() if n > 1}
-    rows = [first_of_each_class(of.labels, counts) for of in sources]
-    scores = [by_class(of.embeddings[i], of.labels[i], counts) for of, i in zip(sources, rows, strict=True)]
-    for label in sorted(counts, key=lambda label: scores[0][label][1] / counts[label]):
-        vendi = [of_class[label][1] for of_class in scores]
-        yield ClassDiversity(label, counts[label], vendi[0], vendi[1] if real else None)
+    all_counts = common_counts(*(source.labels for source in sources))
+    counts = {label: count for label, count in all_counts.items() if count > 1}
+    vendi_scores: list[dict[int, float]] = []
+    for source in sources:
+        sample = source.at(first_of_each_class(source.labels, counts))
+        scores = by_class(sample.embeddings, sample.labels, counts)
+        vendi_scores.append({label: vendi for label, (_, vendi) in scores.items()})
+    own_vendi = vendi_scores[0]
+    for label in sorted(counts, key=lambda label: own_vendi[label] / counts[label]):
+        real_vendi = None if real is None else vendi_scores[1][label]
+        yield ClassDiversity(label, counts[label], own_vendi[label], real_vendi)

@@ -1,4 +1,4 @@
-"""An audit on disk: one HTML page that needs no network, with contact sheets; JSON and a table of images beside it."""
+"""Write an audit: an HTML page with contact sheets that needs no network, JSON, and a table of images."""
 
 from __future__ import annotations
 
@@ -31,19 +31,22 @@ from genrobust.tools.audit.copies import ITSELF, Duplicates
 from genrobust.tools.audit.measuring import OF_REAL, OF_TRAINING, Audit, Judgment
 
 PER_CLASS = 6  # images of each class on the contact sheet
-OPEN_CLASSES = 16  # that are shown before one asks for more
-ROWS = 12  # of a table by class, likewise
+OPEN_CLASSES = 16  # classes that are shown unfolded
+ROWS = 12  # rows of a table by class that are shown unfolded
 PAIRS = 6  # nearest pairs shown of each set
 
 
 def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str], folder: Path) -> dict[str, Path]:
-    """Write audit.html, audit.json and images.parquet into `folder`; returns their paths by name.
+    """Write audit.html, audit.json and images.parquet into `folder`, and return their paths by name.
 
-    They replace those of an earlier audit. The page calls the dataset `name`; `leaks` are the test sets whose leaks
-    were not allowed.
+    They replace the files of an earlier audit.
+
+    Args:
+        name: The name of the dataset on the page.
+        leaks: The test sets whose leaks the user did not allow.
 
     Raises:
-        UserError: The folder cannot be written, or holds files of these names that were changed.
+        UserError: The folder cannot be written, or holds files with these names that were changed.
     """
     by_image = io.BytesIO()
     columns = {"key": list(sets.dataset.keys), **audit.by_image}
@@ -57,7 +60,11 @@ def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: Collection
 
 
 def _html(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str]) -> str:
-    is_generated = isinstance(sets.dataset, ShardDataset)  # a folder may hold either
+    kind = "audited"  # a folder may hold real or generated images
+    if sets.is_real:
+        kind = "real"
+    elif isinstance(sets.dataset, ShardDataset):
+        kind = "generated"
     classes = contact_sheet(sets.dataset, sets.labels, PER_CLASS)
     least, most = min(audit.per_class), max(audit.per_class)
     return render(
@@ -66,7 +73,7 @@ def _html(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str]) -> s
         sets=sets,
         names=sets.labels.names,
         name=name,
-        kind="real" if sets.is_real else "generated" if is_generated else "audited",
+        kind=kind,
         leaks=leaks,
         verdict=list(audit_verdict(audit, leaks)),
         class_sizes=f"{least:,}" if least == most else f"{least:,} to {most:,}",
@@ -82,7 +89,7 @@ def _html(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str]) -> s
 
 
 def _facts(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str]) -> Any:
-    """Return every measure as JSON; classes by their names in the data, in the order of the labels, NaN as null."""
+    """Return all measures as JSON, with classes by their names in the data, in the order of the labels. NaN is null."""
     real = sets.real
     facts = {
         "genrobust": __version__,
@@ -94,22 +101,28 @@ def _facts(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str]) -> 
         "near": NEAR,
         **asdict(audit),
     }
-    del facts["by_image"]  # which has a file of its own
+    del facts["by_image"]  # it has a file of its own
     return to_json_values(facts)
 
 
 def audit_verdict(audit: Audit, leaks: Collection[str]) -> Iterator[str]:
-    """Sum up the audit in a few sentences; `leaks` are the test sets whose leaks were not allowed."""
+    """Sum up the audit in a few sentences. `leaks` is as for `write_audit_page`."""
     for found in audit.copies:
         if found.copies:
-            what = "Copies of" if not found.is_test else "Leaked from" if found.against in leaks else "Leaked, allowed,"
             size = f"{count(found.copies, 'image')} ({percent(found.copies / audit.n)}), {found.exact:,} of them exact"
-            yield f"{what} {_title(found)}: {size}."
-    if unlike := [_title(found) for found in audit.copies if not found.copies]:
-        yield f"No copies of {', '.join(unlike)}."
+            yield f"{_copy_word(found, leaks)} {_title(found)}: {size}."
+    without = [_title(found) for found in audit.copies if not found.copies]
+    if without:
+        yield f"No copies of {', '.join(without)}."
     for judgment in audit.judgments:
-        judge, share = judgment.judge, percent(judgment.agreement.share)
-        yield f"{judge[0].upper()}{judge[1:]} takes {share} of the images for their label."
+        judge = f"{judgment.judge[0].upper()}{judgment.judge[1:]}"
+        yield f"{judge} predicts the label of {percent(judgment.agreement.share)} of the images."
+
+
+def _copy_word(found: Duplicates, leaks: Collection[str]) -> str:
+    if not found.is_test:
+        return "Copies of"
+    return "Leaked from" if found.against in leaks else "Leaked, allowed,"
 
 
 def _title(found: Duplicates) -> str:
@@ -117,31 +130,32 @@ def _title(found: Duplicates) -> str:
 
 
 def _pairs(found: Duplicates, sets: AuditSets) -> list[tuple[Thumbnail, Thumbnail, str, bool]]:
-    """Return the nearest pairs of images, each with its distance in words, and whether one is a copy of the other."""
+    """Return the nearest pairs of images, with their distance in words, and whether they are copies."""
     by_name = {ITSELF: sets.dataset, OF_REAL: sets.real, OF_TRAINING: sets.wild, **sets.tests}
     others = by_name[found.against]
     assert others is not None  # it was searched
-    return [
-        (
-            _shown(sets, sets.dataset, pair.index),
-            _shown(sets, others, pair.other),
-            f"distance {format_number(pair.distance)}{', mirrored' * pair.mirrored}",
-            pair.distance < NEAR,
-        )
-        for pair in found.pairs[:PAIRS]
-    ]
+    pairs = []
+    for pair in found.pairs[:PAIRS]:
+        distance = f"distance {format_number(pair.distance)}"
+        if pair.mirrored:
+            distance += ", mirrored"
+        first = _thumbnail(sets, sets.dataset, pair.index)
+        second = _thumbnail(sets, others, pair.other)
+        pairs.append((first, second, distance, pair.distance < NEAR))
+    return pairs
 
 
-def _shown(sets: AuditSets, images: ImageSet, index: int) -> Thumbnail:
+def _thumbnail(sets: AuditSets, images: ImageSet, index: int) -> Thumbnail:
     name = sets.labels.names[images.labels[index]]
     return make_thumbnail(images, index, f"{name}, {images.keys[index]}", name)
 
 
 def _mistakes(judgment: Judgment, sets: AuditSets) -> list[Thumbnail]:
-    """Return the images that are surest to be taken for another class."""
-    names, mistakes = sets.labels.names, []
+    """Return the images with the most confident wrong predictions."""
+    names = sets.labels.names
+    mistakes = []
     for index, predicted in judgment.worst:
         name = names[sets.dataset.labels[index]]
-        alt, caption = f"{name}, taken for {names[predicted]}", f"{name} → {names[predicted]}"
-        mistakes.append(make_thumbnail(sets.dataset, index, alt, caption))
+        alt = f"{name}, taken for {names[predicted]}"
+        mistakes.append(make_thumbnail(sets.dataset, index, alt, f"{name} → {names[predicted]}"))
     return mistakes
