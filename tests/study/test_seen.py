@@ -15,6 +15,8 @@ from PIL import Image, ImageOps
 from small_study import CLASSES, QUICK, REAL, TRAIN, folders_section, genrobust
 
 from genrobust.classifiers import find_training_images, read_training_images, shorten
+from genrobust.classifiers.training_images import TRAINING_IMAGES
+from genrobust.core import digest
 from genrobust.leaks import hash_contents
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
@@ -102,14 +104,22 @@ def test_a_network_that_starts_from_such_a_checkpoint_is_named_in_report_and_rec
 
 def test_an_old_checkpoint_is_said_to_be_unknown(checkpoint: Path, folders: dict[str, Path]) -> None:
     manifest = json.loads((checkpoint / "manifest.json").read_text())
-    del manifest["files"]["training-images.safetensors"], manifest["about"]["training"]["study"]
-    from genrobust.core import digest
-
-    manifest["sha256"] = digest({key: value for key, value in manifest.items() if key != "sha256"}, 64)
-    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
-    (checkpoint / "training-images.safetensors").unlink()
+    del manifest["files"][TRAINING_IMAGES], manifest["about"]["training"]["study"], manifest["sha256"]
+    (checkpoint / "manifest.json").write_text(json.dumps({**manifest, "sha256": digest(manifest, 64)}))
+    (checkpoint / TRAINING_IMAGES).unlink()
     own = write_recipe("own", folders["test"], folders["train"])
     assert "not recorded" in words(genrobust("evaluate", own, "--models", checkpoint))
+    assert "not recorded" in words(genrobust("show", own, "--set", f"train.init={checkpoint}"))
+
+
+@pytest.mark.parametrize("content", [None, b"x"], ids=["removed", "damaged"])
+def test_a_record_that_was_changed_is_an_error(
+    content: bytes | None, checkpoint: Path, folders: dict[str, Path]
+) -> None:
+    record = checkpoint / TRAINING_IMAGES
+    record.unlink() if content is None else record.write_bytes(content)
+    own = write_recipe("own", folders["test"], folders["train"])
+    genrobust("evaluate", own, "--models", checkpoint, code=1, said=str(record))
 
 
 def test_seeds_of_an_arm_are_rows_with_names_of_their_own(folders: dict[str, Path]) -> None:

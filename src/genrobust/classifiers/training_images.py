@@ -40,20 +40,25 @@ class TrainingImages:
 
 
 def read_training_images(folder: Path) -> TrainingImages | None:
-    """Read the record in `folder`. None if there is none, as of other programs and of older versions.
+    """Read the record in `folder`: a checkpoint, or an exported classifier.
+
+    Returns:
+        The record. None if there is none, as of other programs and of older versions.
 
     Raises:
-        GenrobustError: The file is damaged.
+        GenrobustError: The file is damaged, or a checkpoint lacks it.
     """
     path = folder / TRAINING_IMAGES
-    if not path.is_file():
-        return None
-    # An exported classifier has no manifest.
     artifact = Artifact(folder)
-    if artifact.is_finished_as("checkpoint"):
-        path = artifact.path(TRAINING_IMAGES)
+    if artifact.is_finished and not artifact.is_foreign:
+        if TRAINING_IMAGES not in artifact.manifest().files:
+            return None
+        artifact.path(TRAINING_IMAGES)  # fetches it from a URL, and compares it with the manifest
+    elif not path.is_file():
+        return None
+    then = ": remove it, and the training images are unknown"
     with (
-        reading(path, SafetensorError, KeyError, TypeError, ValueError, kind=GenrobustError),
+        reading(path, SafetensorError, KeyError, TypeError, ValueError, then=then, kind=GenrobustError),
         safe_open(path, "numpy") as file,
     ):
         metadata = file.metadata()

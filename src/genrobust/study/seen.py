@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
-from genrobust.classifiers import TrainingImages, find_training_images, shorten
+from genrobust.classifiers import TrainingImages, find_training_images, is_checkpoint, shorten
 from genrobust.core import ImageSet, Subset, prefix
 from genrobust.leaks import Copies, copies_of_tests
 from genrobust.study.sources.checkpoints import Checkpoints, PlannedCheckpoint
@@ -117,7 +118,9 @@ def seen_before(planned: PlannedCheckpoint) -> Seen:
 
 
 def describe_starts_seen(checkpoints: Checkpoints) -> Iterator[str]:
-    """Yield a warning for each network that arms start from and that trained on test images of the study.
+    """Yield warnings of the networks that arms start from: of test images that they trained on, or may have.
+
+    Only checkpoints of studies record their images. Of other networks the report says what is known.
 
     Raises:
         UserError: An image cannot be read.
@@ -126,8 +129,11 @@ def describe_starts_seen(checkpoints: Checkpoints) -> Iterator[str]:
     starts = [recipe.train_of(arm) for arm in recipe.arms]
     specs = [train.init for train in starts if train.is_pretrained and train.origin_arm is None]
     for spec in dict.fromkeys(specs):
-        for copies in seen_by_spec(spec).copies_of(context.own_tests, context.census.contents, None):
+        seen = seen_by_spec(spec)
+        for copies in seen.copies_of(context.own_tests, context.census.contents, None):
             yield f"train.init: {spec}: {copies}"
+        if not seen.recorded and is_checkpoint(Path(spec)):
+            yield f"train.init: {spec}: its training images are not recorded, and may be among the test images"
 
 
 def _recorded_copies(

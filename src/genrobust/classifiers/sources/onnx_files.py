@@ -90,14 +90,14 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
         weights = digest([weights, "softmax"], 64)  # probabilities that were saved as logits are not read again
         log.warning(
             f"{path} ends in a softmax: the logarithms of its probabilities are taken for logits. Probabilities that "
-            "it rounds to 0 are equal: then the negative log-likelihood, and answers on test sets of other classes, "
-            "are wrong. Better export it without the softmax"
+            "it rounds to 0 are equal: the negative log-likelihood, and answers on test sets of other classes, are "
+            "wrong then. Better export it without the softmax"
         )
     elif _may_be_probabilities(outputs):
         log.warning(
-            f"{path} gives outputs as of a sigmoid, or percentages, for trial images. They are taken for logits: the "
-            "accuracy is right, and the negative log-likelihood and the calibration error are wrong. Better export it "
-            "without its last activation"
+            f"{path} gives outputs as of a sigmoid, or percentages, for trial images, which are taken for logits: the "
+            "best classes are right, and probabilities, the negative log-likelihood and the calibration error are "
+            "wrong. Export it without its last activation"
         )
     classes = class_ids(str(path), outputs.shape[1], label_names, names)
 

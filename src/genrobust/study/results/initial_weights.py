@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from genrobust.classifiers import is_checkpoint, read_checkpoint_info, read_training_images
+from genrobust.classifiers import is_checkpoint, read_checkpoint_info
 from genrobust.core import EMBEDDED
 from genrobust.recipe import Recipe
 from genrobust.study.graph import Graph
@@ -69,9 +69,7 @@ def _seen_by(planned: PlannedCheckpoint) -> str:
     if init == f"clip:{EMBEDDED}":
         return "wild, icons in all styles of the shifted test sets by other designers"
     if is_checkpoint(Path(init)):
-        images = _seen_by_checkpoint(read_checkpoint_info(Path(init)).training)
-        recorded = read_training_images(Path(init)) is not None
-        return images if recorded else f"{images}; these images are not recorded, and may be among the test images"
+        return _seen_by_checkpoint(read_checkpoint_info(Path(init)).training)
     return f"the data that its name tells ({init})"
 
 
