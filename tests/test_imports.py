@@ -176,11 +176,59 @@ def test_nothing_public_is_without_a_user() -> None:
     assert unused == set()
 
 
-def test_no_module_keeps_state() -> None:
-    """Module-level names are constants, functions, classes, registries, loggers: nothing assigns to them later."""
+# Calls that change the object they belong to.
+CHANGING = {
+    *("acquire", "add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem", "popleft"),
+    *("put", "remove", "reset", "set", "setdefault", "sort", "update"),
+}
+STATE = {  # with the reason for each
+    "core/interrupts.py: _received": "Python calls a signal handler with nothing of the program but the signal",
+    "core/progress.py: _counted": "work does not know whether another process or a bar around it counts its items",
+    "core/progress.py: _shown": "a terminal has room for one display, and bars open in the middle of any work",
+    "core/remote.py: _opened": "an artifact is made from a path, which does not tell that it is the copy of a URL",
+    "recipe/paths.py: _folder": "pydantic makes nested sections without the folder that their paths are relative to",
+}
+
+
+def names_of_modules(tree: ast.Module) -> set[str]:
+    """The names that a module assigns at its top level or imports from genrobust."""
+    names = set()
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+        elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("genrobust"):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
+
+
+def changed_names(function: ast.AST) -> Iterator[str]:
+    """The names of objects that a function changes in place, or rebinds with `global`."""
+    for node in ast.walk(function):
+        owner: ast.AST | None = None
+        if isinstance(node, ast.Global):
+            yield from node.names
+        elif isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+            owner = node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGING:
+            owner = node.func.value
+        elif isinstance(node, ast.withitem):
+            owner = node.context_expr
+        if isinstance(owner, ast.Name):
+            yield owner.id
+
+
+def test_modules_keep_no_state_but_where_nothing_else_can() -> None:
+    """No function changes an object at the top level of a module. Registries are filled when modules are imported."""
+    found = set()
     for module in MODULES:
         tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
-        assert not any(isinstance(node, ast.Global) for node in ast.walk(tree)), module
+        top = names_of_modules(tree)
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                found |= {f"{module.as_posix()}: {name}" for name in changed_names(function) if name in top}
+    assert found == STATE.keys()
 
 
 def test_tests_lie_as_the_rooms_do() -> None:

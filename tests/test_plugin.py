@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -183,6 +184,86 @@ def test_each_is_listed_by_where_it_is_named(answers: dict[str, list[Answer]]) -
 def test_a_mistake_names_the_key_and_whose_it_is(answers: dict[str, list[Answer]]) -> None:
     for (_, named), (code, _, stderr) in zip(MISTAKES, answers["show"], strict=True):
         assert code == 2 and re.search(named, " ".join(stderr.split())), stderr
+
+
+GROUPS = [*re.findall(r'^"genrobust\.(\w+)" = ', PROJECT, flags=re.M), "sources"]
+PLAIN = {"generator": {}, "datasets": {}, "train": {"architecture": "test_resnet", "image_size": 32, "steps": 1}}
+NEEDED = {  # the words of a command that needs a member, and what its error names
+    "engines": ("show --set generator.engine=broken", "generator.engine"),
+    "modes": ("show --set generator.mode=broken", "generator.mode"),
+    "readers": ("show --set data.shifts.mine.kind=broken", "data.shifts.mine.kind"),
+    "sources": ("show --set data.source=broken", "data.source"),
+    "augmentations": ("show --set train.augmentation=broken", "train.augmentation"),
+    "methods": ("show --set train.method=broken", "train.method"),
+    "executors": ("run --set execute.executor=broken", "execute.executor"),
+    "metrics": ("run --set 'claims=[{says: it, arm: again, than: real, metric: broken}]'", "claims.0.metric"),
+    "formats": ("export --to broken", "--to 'broken'"),
+    "commands": ("broken", "command 'broken'"),
+}
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a Python with a package that offers a member of each kind and cannot be imported."""
+    site = tmp_path_factory.mktemp("broken")
+    (site / "broken_plugin.py").write_text("import no_such_library\n")
+    about = site / "broken_plugin-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-plugin\nVersion: 1.0\n")
+    points = [f"[genrobust.{group}]\nbroken = broken_plugin:{group}\n" for group in GROUPS]
+    (about / "entry_points.txt").write_text("\n".join(points))
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(site), *sys.path]), "COLUMNS": "200"}
+
+
+def test_a_plugin_that_cannot_be_imported_stops_only_what_needs_it(broken: dict[str, str], recipe: Path) -> None:
+    """Each command reports every broken member once, and no job runs if the recipe needs one."""
+    plain = recipe.with_name("plain.yaml")
+    values = yaml.safe_load(recipe.read_text())
+    shifts = {"mine": {"path": str(recipe.with_name("domains") / "solid")}}
+    arms = [{"name": "real", "mixture": "real"}, {"name": "again", "mixture": "real", "train": {"steps": 2}}]
+    data = values["data"] | {"shifts": shifts}
+    plain.write_text(yaml.safe_dump(values | PLAIN | {"name": "plain", "data": data, "arms": arms}))
+
+    out = recipe.parent / "broken-runs"
+    commands = {
+        "help": ["--help"],
+        "run": ["run", str(plain), "--out", str(recipe.parent / "plain-runs")],
+        **{group: _words(command, plain, out) for group, (command, _) in NEEDED.items()},
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_BY_ONE],
+        input=json.dumps(list(commands.values())),
+        env=broken,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    answers = dict(zip(commands, map(tuple, json.loads(done.stdout)), strict=True))
+    assert answers["help"][0] == 0
+
+    code, _, stderr = answers["run"]
+    assert code == 0, stderr
+    assert (recipe.parent / "plain-runs" / "plain" / "report.html").is_file()
+    warnings = [line for line in stderr.splitlines() if line.startswith("ignored: ")]
+    assert len(warnings) == len(GROUPS)
+    assert all("broken-plugin" in line and "no_such_library" in line for line in warnings)
+
+    for group, (_, named) in NEEDED.items():
+        code, _, stderr = answers[group]
+        (error,) = [line for line in stderr.splitlines() if "error: " in line]
+        assert code == 2 and named in error and "broken-plugin" in error and "no_such_library" in error
+    # A census of the images is no job.
+    assert {path.parents[1].name for path in out.rglob("manifest.json")} <= {"census"}
+
+
+def _words(command: str, recipe: Path, out: Path) -> list[str]:
+    """Return the words of a command about `recipe` that writes to `out`."""
+    name, *options = shlex.split(command)
+    if name == "broken":
+        return [name, "--with", "an option"]
+    if name == "export":
+        return [name, str(recipe.with_name("domains")), *options, "--out", str(out)]
+    return [name, str(recipe), *options, "--out", str(out)]
 
 
 def test_the_folders_and_groups_of_what_can_be_added_exist() -> None:

@@ -31,6 +31,7 @@ from genrobust.core import (
     is_out_of_memory,
     mask_secrets,
     refusal,
+    warn_of_plugins,
 )
 
 WORDS = "genrobust.words"  # where a context keeps the words of its command
@@ -40,6 +41,9 @@ STUDY, DATA, USE, START = GROUPS = (  # of commands, in --help and in the refere
     "Use and compare results",
     "Set up",
 )
+
+# For a command whose parameters are not known.
+ANY_ARGUMENTS = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 LINES, WIDTH = 3, 1000  # of an error: libraries can list every tensor of a network in theirs
 
@@ -65,6 +69,7 @@ class _Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            warn_of_plugins()
             ctx.params = {name: _with_home(value) for name, value in ctx.params.items()}
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -98,8 +103,15 @@ class _Program(TyperGroup):
 
     def __init__(self, *, commands: dict[str, Any], **settings: Any) -> None:
         tools = typer.Typer()
-        for name, function in COMMANDS.members().items():
-            tools.command(name, cls=_Command, rich_help_panel=getattr(function, "group", "Others"))(function)
+        for name in COMMANDS.names():
+            try:
+                function = COMMANDS.get(name)
+            except UserError as error:
+                tools.command(name, cls=_Command, rich_help_panel="Others", context_settings=ANY_ARGUMENTS)(
+                    _fail(error)
+                )
+            else:
+                tools.command(name, cls=_Command, rich_help_panel=getattr(function, "group", "Others"))(function)
         named = {**commands, **typer.main.get_group(tools).commands, **commands}
         places = {group: place for place, group in enumerate(GROUPS)}
         order = sorted(named, key=lambda name: places.get(named[name].rich_help_panel, len(places)))
@@ -112,6 +124,16 @@ class _Program(TyperGroup):
             if hasattr(error, "message"):  # of a usage error, which typer breaks into the lines of a box
                 error.message = mask_secrets(error.message)
             raise
+
+
+def _fail(error: UserError) -> Callable[[], None]:
+    """Return a function for a command that cannot be loaded. It raises `error`, which is its help text, too."""
+
+    def fail() -> None:
+        raise error
+
+    fail.__doc__ = str(error)
+    return fail
 
 
 def _with_home(value: Any) -> Any:

@@ -144,7 +144,7 @@ from .record import (
     StageRecord as StageRecord,
     StudyRecord as StudyRecord,
 )
-from .registry import VIEWS as VIEWS, Registry as Registry
+from .registry import VIEWS as VIEWS, Registry as Registry, warn_of_plugins as warn_of_plugins
 from .remote import address as address, local_folder as local_folder, remote_of as remote_of
 from .results import (
     ALL_SHIFTS as ALL_SHIFTS,

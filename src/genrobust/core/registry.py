@@ -1,7 +1,8 @@
-"""Tables of named things, to which other packages add through entry points."""
+"""Tables of named things. Other packages add to them through entry points."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -10,10 +11,15 @@ from importlib import import_module, metadata
 from pkgutil import iter_modules
 from typing import Any, Generic, TypeVar
 
-from genrobust.core.errors import UserError
+from genrobust.core.errors import UserError, one_line
 from genrobust.core.names import near_names, perhaps
 
 T = TypeVar("T")
+Points = Sequence[metadata.EntryPoint]
+log = logging.getLogger(__name__)
+
+# The groups of entry points that genrobust reads begin with this.
+_GROUPS = "genrobust."
 
 
 class Registry(Generic[T]):
@@ -27,14 +33,17 @@ class Registry(Generic[T]):
     """
 
     def __init__(self, kind: str, entry_point_group: str | None = None, package: str | None = None) -> None:
-        """An empty registry.
+        """Create an empty registry.
 
         Args:
-            kind: What it holds, in one word, for messages: "engine".
-            entry_point_group: Where other packages declare theirs; None takes none.
-            package: A package whose modules register themselves, imported at the first use: a new file is enough.
+            kind: The kind of its members, in one word, for messages: "engine".
+            entry_point_group: The group in which other packages declare members. None takes none.
+            package: A package of genrobust whose modules register themselves. They are imported at the first use, so a
+                new file is enough.
         """
-        self.kind, self._group, self._package = kind, entry_point_group, package
+        self.kind = kind
+        self._group = entry_point_group
+        self._package = package
         self._own: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -53,43 +62,52 @@ class Registry(Generic[T]):
         return add
 
     def names(self) -> list[str]:
-        """Every name, each once, those of other packages last. Loads none of these."""
+        """Return every name once, the names of other packages last. Load nothing of other packages."""
         return list(dict.fromkeys([*sorted(self._registered()), *self._entry_points()]))
 
     def members(self) -> dict[str, T]:
-        """Return everything by name, without what other packages offer twice, or that cannot be loaded."""
-        members = {}
-        for name in self.names():
-            with suppress(UserError):
-                members[name] = self.get(name)
+        """Return all members by name. Leave out members of other packages that cannot be loaded.
+
+        `warn_of_plugins` reports these.
+        """
+        members = dict(sorted(self._registered().items()))
+        for name in self._entry_points():
+            if name not in members:
+                with suppress(UserError):
+                    members[name] = self.get(name)
         return members
 
+    def require_unique(self) -> None:
+        """Raise UserError if another package offers a member under a name that genrobust uses.
+
+        For registries whose members are all used, so that no name is asked for before the work begins.
+        """
+        for name in self._registered().keys() & self._entry_points().keys():
+            self.get(name)
+
     def get(self, name: str) -> T:
-        """The thing called `name`.
+        """Return the member called `name`.
 
         Raises:
-            UserError: An unknown name, one that several packages offer, or a package that cannot be loaded.
+            UserError: The name is unknown, several packages offer it, or its package cannot be loaded.
         """
-        registered, entry_points = self._registered(), self._entry_points().get(name, [])
-        others = sorted(point.dist.name if point.dist else point.module.partition(".")[0] for point in entry_points)
-        packages = ["genrobust", *others] if name in registered else others
+        own = self._registered()
+        points = self._entry_points().get(name, [])
+        packages = sorted(map(_package_of, points))
+        if name in own:
+            packages = ["genrobust", *packages]
         if len(packages) > 1:
-            raise UserError(f"{self.kind} {name!r}: {' and '.join(packages)} each offer one: uninstall all but one")
-        if name in registered:
-            return registered[name]
-        if not entry_points:
+            raise UserError(_describe_clash(self.kind, name, packages))
+        if name in own:
+            return own[name]
+        if not points:
             hint = perhaps(near_names(name, self.names()))
             raise UserError(f"no {self.kind} {name!r}{hint}; known: {', '.join(self.names())}")
-        try:
-            thing: T = entry_points[0].load()
-        except Exception as error:
-            raise UserError(
-                f"{self.kind} {name!r}: cannot load {entry_points[0].value} of the package {packages[0]}: "
-                f"{type(error).__name__}: {error}: update or uninstall that package"
-            ) from error
+        thing: T = _load(self.kind, points[0])
         return thing
 
     def _registered(self) -> dict[str, T]:
+        """Return the members that genrobust itself has."""
         if self._package is not None:
             package = import_module(self._package)
             for module in iter_modules(package.__path__, f"{package.__name__}."):
@@ -97,18 +115,68 @@ class Registry(Generic[T]):
             self._package = None
         return self._own
 
-    def _entry_points(self) -> Mapping[str, Sequence[metadata.EntryPoint]]:
-        return _declared(self._group, tuple(sys.path)) if self._group else {}
+    def _entry_points(self) -> Mapping[str, Points]:
+        """Return the entry points of other packages by name."""
+        return {} if self._group is None else _declared(tuple(sys.path)).get(self._group, {})
+
+
+def warn_of_plugins() -> None:
+    """Log a warning for each member of another package that cannot be used, once in a process.
+
+    It is ignored unless a recipe or an option names it: then `Registry.get` fails.
+    """
+    _warn_of_plugins(tuple(sys.path))
 
 
 @cache
-def _declared(group: str, path: tuple[str, ...]) -> Mapping[str, Sequence[metadata.EntryPoint]]:
-    """The entry points of a group, by name, of all packages on the `path`: to read them takes long."""
-    points: dict[str, list[metadata.EntryPoint]] = {}
-    for point in metadata.entry_points(group=group):
-        points.setdefault(point.name, []).append(point)
-    return points
+def _warn_of_plugins(path: tuple[str, ...]) -> None:
+    """Load all that other packages on the `path` offer, and log the failures."""
+    for group, names in _declared(path).items():
+        kind = group.removeprefix(_GROUPS).removesuffix("s")
+        for name, points in names.items():
+            if len(points) > 1:
+                log.warning("ignored: %s", _describe_clash(kind, name, sorted(map(_package_of, points))))
+                continue
+            try:
+                _load(kind, points[0])
+            except UserError as error:
+                log.warning("ignored: %s", error)
 
 
-# What report/ makes of the nouns of core, which do not know it: their HTML in a notebook.
+@cache
+def _declared(path: tuple[str, ...]) -> Mapping[str, Mapping[str, Points]]:
+    """Return the entry points for genrobust of all packages on the `path`, by group and name.
+
+    Cached, because it reads the metadata of every installed package.
+    """
+    points = metadata.entry_points()
+    groups: dict[str, dict[str, list[metadata.EntryPoint]]] = {}
+    for group in points.groups:
+        if group.startswith(_GROUPS):
+            names = groups.setdefault(group, {})
+            for point in points.select(group=group):
+                names.setdefault(point.name, []).append(point)
+    return groups
+
+
+def _package_of(point: metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist else point.module.partition(".")[0]
+
+
+def _describe_clash(kind: str, name: str, packages: Sequence[str]) -> str:
+    return f"{kind} {name!r}: {' and '.join(packages)} each offer one: uninstall all but one"
+
+
+def _load(kind: str, point: metadata.EntryPoint) -> Any:
+    """Load a member of another package. Raises UserError with the package and the reason if that fails."""
+    try:
+        return point.load()
+    except Exception as error:
+        raise UserError(
+            f"{kind} {point.name!r}: cannot load {point.value} of the package {_package_of(point)}: "
+            f"{type(error).__name__}: {one_line(error)}: update or uninstall that package"
+        ) from error
+
+
+# The HTML that report/ makes of nouns of core in a notebook. The nouns do not know report/.
 VIEWS: Registry[Callable[[Any], Any]] = Registry("view", package="genrobust.report.views")

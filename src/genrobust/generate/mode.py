@@ -114,7 +114,7 @@ def locate(config: DiffusersConfig) -> tuple[str, Path]:
     index = read_index(folder)
     kind, mode = index.get("_class_name"), mode_of(config)
     if not mode.draws_with(str(kind)):
-        others = [name for name in MODES.names() if MODES.get(name).draws_with(str(kind))]
+        others = [name for name, other in MODES.members().items() if other.draws_with(str(kind))]
         remedy = f"set generator.mode to {' or '.join(others)}" if others else "no mode of genrobust draws with that"
         raise UserError(
             f"{folder} holds a {kind}; generator.mode {config.mode} needs {mode.needs}: {remedy}, or name another "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
@@ -49,7 +50,11 @@ class GeneratorConfig(Choice):
     def models(cls) -> dict[str, type[Self]]:
         models: dict[str, type[Self]] = {}
         for name, engine in ENGINES.members().items():
-            in_modes = {mode: engine.options_in(mode) for mode in engine.modes}
+            in_modes: dict[str, type[Self]] = {}
+            for mode in engine.modes:
+                # A mode of another package that cannot be loaded has no keys.
+                with suppress(UserError):
+                    in_modes[mode] = engine.options_in(mode)
             for mode, model in in_modes.items():
                 choice = f"mode {mode}" if len(set(in_modes.values())) > 1 else f"engine {name}"
                 models[choice] = model

@@ -19,7 +19,7 @@ from .results import (
     report_inputs as report_inputs,
 )
 from .sections.images import METRIC_HEADS as METRIC_HEADS, metric_texts as metric_texts
-from .view import ReportView as ReportView
+from .view import SECTIONS as SECTIONS, ReportView as ReportView
 from .wording import (
     MISLABELED as MISLABELED,
     is_below_guessing as is_below_guessing,

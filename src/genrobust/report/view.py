@@ -157,7 +157,7 @@ class ReportView:
     @cached_property
     def sections(self) -> dict[str, ReportSection]:
         """The sections that have something to show, by name, in their order."""
-        made = {name: SECTIONS.get(name)(self) for name in SECTIONS.names()}
+        made = {name: section(self) for name, section in SECTIONS.members().items()}
         sections = {name: section for name, section in made.items() if section is not None}
         return dict(sorted(sections.items(), key=lambda item: item[1].order))
 

@@ -197,7 +197,7 @@ METRICS: Registry[type[Metric]] = Registry("metric", "genrobust.metrics", "genro
 
 def list_metrics() -> list[Metric]:
     """Return every metric: the main ones in their order, then those for which higher is better, then the others."""
-    metrics = [METRICS.get(name)(name) for name in METRICS.names()]
+    metrics = [metric(name) for name, metric in METRICS.members().items()]
 
     def rank(metric: Metric) -> tuple[bool, int, bool]:
         return metric.section is None, metric.section or 0, not metric.higher_is_better

@@ -33,7 +33,7 @@ from genrobust.leaks import (
     without_withheld,
 )
 from genrobust.recipe import Recipe, recipe_yaml
-from genrobust.robustness import list_metrics
+from genrobust.robustness import METRICS, find_metric
 from genrobust.study.census import Census
 from genrobust.study.estimates import StageTimes
 from genrobust.study.executors.local import Local
@@ -194,10 +194,12 @@ def _check_names(recipe: Recipe, data: StudyData) -> None:
         if unknown := [test for test in tests if test not in data.tests]:
             there = ", ".join(dict.fromkeys([*data.tests, *more]))
             raise UserError(f"evaluate.{key}: no test set {unknown[0]!r}; there are {there}")
-    metrics = [metric.name for metric in list_metrics()]
+    METRICS.require_unique()
     for i, claim in enumerate(recipe.claims):
-        if claim.metric not in metrics:
-            raise UserError(f"claims.{i}.metric: no metric {claim.metric!r}; there are {', '.join(metrics)}")
+        try:
+            find_metric(claim.metric)
+        except UserError as error:
+            raise UserError(f"claims.{i}.metric: {error}") from None
         scored = _scored_tests(recipe, data)
         if claim.test_set not in (MEAN_OF_SHIFTS, *scored):
             raise UserError(

@@ -19,10 +19,11 @@ from genrobust.core import (
     find_clip,
     link,
     local_folder,
+    warn_of_plugins,
 )
 from genrobust.data import ShardDataset, require_outside
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
-from genrobust.report import ReportView, report_inputs, write_report
+from genrobust.report import SECTIONS, ReportView, report_inputs, write_report
 from genrobust.study.context import Context
 from genrobust.study.executors.local import Local, open_executor
 from genrobust.study.graph import Graph
@@ -62,6 +63,7 @@ class Study:
         say: Callable[[str], None] = lambda line: None,
         executor: Local | None = None,
     ) -> None:
+        warn_of_plugins()
         folder = local_folder(out)
         require_outside(recipe.data.places, (folder, folder / recipe.name))
         if folder.is_file():
@@ -207,6 +209,7 @@ class Study:
         """Run all stages as `run`; returns all that the report shows, and the files written, by kind."""
         for line in describe_others(self.makers()):
             self.context.log(f"reused: {line}")
+        SECTIONS.require_unique()
         stages = self.graph.stages()
         self.graph.require_trainable(self.graph.runs)
         for note in (*check_baselines(self.context), *self.graph.images.doubts()):
