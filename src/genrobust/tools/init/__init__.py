@@ -49,17 +49,23 @@ def init(
     Example: genrobust init --train data/train --test data/test --shift sketch=data/sketch
     """
     from genrobust.core import OutputFile, local_folder
-    from genrobust.tools.init.finding import find
-    from genrobust.tools.init.proposing import propose
-    from genrobust.tools.init.writing import write_recipe
+    from genrobust.tools.init.proposed_settings import Wishes, propose
+    from genrobust.tools.init.recipe_file import write_recipe
+    from genrobust.tools.init.starting_network import SCRATCH, require_network
+    from genrobust.tools.init.user_images import load_user_images
 
     generators = {"--generated": generated, "--server": server, "--own-generator": own_generator}
-    if len(given := [name for name, value in generators.items() if value]) > 1:
+    given = [name for name, value in generators.items() if value]
+    if len(given) > 1:
         raise UserError(f"{' and '.join(given)} exclude each other: leave out all but one")
     if str(out) == "-":
         raise UserError("--out -: a recipe is a file, which the next command reads: name one")
-    output, studies = OutputFile(out, ".yaml", overwrite=overwrite), local_folder(runs)
+    output = OutputFile(out, ".yaml", overwrite=overwrite)
     output.check()
-    found = find(train, {"test": test, "val": val, "generated": generated, "retrieved": retrieved}, shift or [], real)
-    values = propose(found, pretrained, server, own_generator)
-    tell(*write_recipe(found, values, output, studies))
+    studies = local_folder(runs)
+    if pretrained not in (None, SCRATCH):
+        require_network(pretrained)
+    others = {"test": test, "val": val, "generated": generated, "retrieved": retrieved}
+    images = load_user_images(train, others, shift or [], real)
+    values = propose(images, Wishes(pretrained, server, own_generator))
+    tell(*write_recipe(images, values, output, studies))

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from genrobust.tools.init.proposing import SCRATCH, STUDY_SECONDS, TUNED, propose_length
+from genrobust.tools.init.proposed_settings import SCRATCH, STUDY_SECONDS, TUNED, propose_length
 
 
 @pytest.mark.parametrize(

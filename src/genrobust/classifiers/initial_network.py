@@ -1,4 +1,4 @@
-"""The network that a training starts from: opened by the words of `train.init`, and made for the data's classes."""
+"""The pretrained network that a training starts from: opens it, and gives it a last layer for the data's classes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 from genrobust.classifiers.class_names import columns_of
 from genrobust.classifiers.classifier import Blueprint, OpenClassifier
 from genrobust.classifiers.preprocess import BICUBIC
-from genrobust.core import LabelSpace, UserError, digest, find_clip, one_line
+from genrobust.core import ClassLabel, LabelSpace, UserError, digest, find_clip, one_line
 from genrobust.recipe import TrainConfig
 
-if TYPE_CHECKING:  # torch takes seconds, and what a network is made with is known without it
+if TYPE_CHECKING:
+    # Import late: torch takes seconds, and the settings of a network are known without it.
     from genrobust.classifiers.networks.models import Classifier
 
 log = logging.getLogger(__name__)
+KEY = "train.init"
 CLIP = "clip:"  # begins the name of a CLIP's folder
-CROPS = (BICUBIC, "bilinear")  # interpolations that training crops know too
+CROPS = (BICUBIC, "bilinear")  # interpolations of training crops
+Texts = Callable[[], Sequence[Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +33,23 @@ class Initial:
 
     @property
     def blueprint(self) -> Blueprint:
-        """Makes a new network of the same kind."""
-        assert self.opened.blueprint is not None  # `open_initial`
+        """How to make a new network of the same kind."""
+        # `open_initial` refuses networks without one.
+        assert self.opened.blueprint is not None
         return self.opened.blueprint
 
     def identity(self, labels: LabelSpace) -> str:
-        """Return a hash of its weights, and of the rows of its last layer that are those of `labels`."""
+        """Hash the weights and the rows of the last layer that training keeps."""
         unknown, rows = self._head_rows(labels)
-        return self.opened.weights_hash if unknown else digest([self.opened.weights_hash, rows], 64)
+        if unknown:
+            return self.opened.weights_hash
+        return digest([self.opened.weights_hash, rows], 64)
 
     def settings(self, config: TrainConfig) -> TrainConfig:
-        """Return `config` for this network, whose architecture and its arguments take the place of those there.
+        """Return `config` with the architecture of this network.
 
         Raises:
-            UserError: Its images have another size than the network takes.
+            UserError: The network takes images of another size only.
         """
         from genrobust.classifiers.networks.architectures import has_fixed_size
 
@@ -62,8 +68,9 @@ class Initial:
         return config.model_copy(update=updates)
 
     def preparation_notes(self, config: TrainConfig) -> list[str]:
-        """Return sentences on how training prepares images for it, where other arms or its pretraining differ."""
-        notes, blueprint = [], self.blueprint
+        """Describe where training prepares images differently from other arms or from the pretraining."""
+        notes = []
+        blueprint = self.blueprint
         if blueprint.interpolation != BICUBIC:
             notes.append(f"Images are resized by {blueprint.interpolation} interpolation for it, as before.")
         if config.image_size != blueprint.image_size:
@@ -74,12 +81,13 @@ class Initial:
         return notes
 
     def make(self, labels: LabelSpace, config: TrainConfig) -> Classifier:
-        """Load the weights into a network for `labels`; what of the last layer is new, torch's global seed decides.
+        """Load the weights into a network for `labels`. torch's global seed decides a new last layer.
 
-        `config` is as `settings` returns it.
+        Args:
+            config: The settings that `settings` returns.
 
         Raises:
-            UserError: The weights have other shapes than those of the network, or no last layer of their own.
+            UserError: The weights have other shapes than the network, or no last layer of their own.
             GenrobustError: They cannot be fetched or loaded.
         """
         import torch
@@ -88,77 +96,101 @@ class Initial:
         from genrobust.classifiers.networks.models import create_classifier
 
         model = create_classifier(config.architecture, len(labels), config.image_size, config.network_kwargs)
+        # Restore the RNG state: loading must not affect training.
         rng_state = torch.random.get_rng_state()
         source = self.opened.load(torch.device("cpu"))
-        torch.random.set_rng_state(rng_state)  # what loading draws changes no step
-        state, weights = model.state_dict(), source.state_dict()
-        prefix, (unknown, rows) = f"network.{head_name(model.network)}.", self._head_rows(labels)
+        torch.random.set_rng_state(rng_state)
+        state = model.state_dict()
+        weights = source.state_dict()
+        head = f"network.{head_name(model.network)}."
+        unknown, rows = self._head_rows(labels)
         if 0 < len(unknown) < len(labels):
             log.warning(
-                f"train.init: {self.opened.name} gets a new last layer: it does not know {len(unknown)} of the "
+                f"{KEY}: {self.opened.name} gets a new last layer: it does not know {len(unknown)} of the "
                 f"{len(labels)} classes, such as {unknown[0]}"
             )
-        for name in [name for name in state if name.startswith(prefix)]:
+        for name in state:
+            if not name.startswith(head):
+                continue
             pretrained = weights.get(name)
             if unknown:
                 weights[name] = state[name]
             elif pretrained is not None and len(pretrained) == len(self.opened.classes):
                 weights[name] = pretrained[rows]
+        fitting = {name: value for name, value in weights.items() if name in state}
         try:
-            model.load_state_dict({name: value for name, value in weights.items() if name in state})
+            model.load_state_dict(fitting)
         except RuntimeError as error:
             raise UserError(
-                f"train.init: {self.opened.name} does not fit {config.architecture}: {one_line(error)}: "
+                f"{KEY}: {self.opened.name} does not fit {config.architecture}: {one_line(error)}: "
                 "name weights of this architecture"
             ) from error
         return model
 
+    def require_weights(self) -> None:
+        """Make a network once, so that a study does not fail because of the weights later.
+
+        Raises:
+            UserError: The weights have other shapes than the network, or no last layer of their own.
+            GenrobustError: They cannot be fetched or loaded.
+        """
+        labels = LabelSpace(tuple(ClassLabel(name, name, name) for name in ("class-1", "class-2")))
+        config = TrainConfig(init=self.opened.name, image_size=self.blueprint.image_size)
+        self.make(labels, self.settings(config))
+
     def _head_rows(self, labels: LabelSpace) -> tuple[list[str], list[int]]:
-        """The classes of `labels` that it does not know, for whose sake the last layer is new; else its rows."""
+        """Return the classes of `labels` that the network does not know, and without such the rows of its last layer.
+
+        With unknown classes, the last layer is new.
+        """
         columns = columns_of(self.opened.classes, labels)
         unknown = [label.name for label, column in zip(labels.classes, columns, strict=True) if column is None]
-        return unknown, [] if unknown else self.opened.columns(labels)
+        rows = [] if unknown else self.opened.columns(labels)
+        return unknown, rows
 
 
-def open_initial(spec: str, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]) -> Initial:
+def open_initial(spec: str, classes: Sequence[str], texts: Texts, key: str = KEY) -> Initial:
     """Open the network that a training starts from.
 
     Args:
         spec: As in `train.init`.
         classes: The names of the data's classes.
-        texts: Returns one or more texts for each, that a CLIP knows them by.
+        texts: Returns one or more texts for each class, for a CLIP.
+        key: How the user named `spec`, for messages.
 
     Raises:
-        UserError: There is no such network, it cannot be trained, or has not the last layer that is asked for.
+        UserError: There is no such network, or it cannot be trained.
         GenrobustError: It cannot be fetched from the hub.
     """
-    opened = _open_spec(spec, classes, texts)
+    try:
+        opened = _open_spec(spec, classes, texts)
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from error
     if opened.blueprint is None:
         raise UserError(
-            f"train.init: {spec} is no network of timm's, and cannot be trained: name a checkpoint, a model of timm's "
+            f"{key}: {spec} is no network of timm's, and cannot be trained: name a checkpoint, a model of timm's "
             f"or of the hub, or {CLIP}FOLDER"
         )
     if opened.blueprint.interpolation not in CROPS:
         raise UserError(
-            f"train.init: {spec} resizes images by {opened.blueprint.interpolation} interpolation, and training knows "
+            f"{key}: {spec} resizes images by {opened.blueprint.interpolation} interpolation, and training knows "
             f"{' and '.join(CROPS)}: name another network"
         )
     return Initial(opened)
 
 
-def _open_spec(spec: str, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]) -> OpenClassifier:
+def _open_spec(spec: str, classes: Sequence[str], texts: Texts) -> OpenClassifier:
     from genrobust.classifiers.opening import open_network
     from genrobust.classifiers.sources.folders import HUB, fetch_from_hub, is_clip
 
     if spec.startswith(HUB):
         folder = fetch_from_hub(spec)
+    elif spec.startswith(CLIP):
+        folder = find_clip(spec.removeprefix(CLIP))
     else:
-        folder = find_clip(spec.removeprefix(CLIP)) if spec.startswith(CLIP) else Path(spec)
-    try:
-        if spec.startswith(CLIP) or is_clip(folder):
-            from genrobust.classifiers.sources.clip_towers import open_tower
+        folder = Path(spec)
+    if spec.startswith(CLIP) or is_clip(folder):
+        from genrobust.classifiers.sources.clip_towers import open_tower
 
-            return open_tower(folder, spec, classes, texts())
-        return open_network(spec)
-    except UserError as error:
-        raise UserError(f"train.init: {error}") from error
+        return open_tower(folder, spec, classes, texts())
+    return open_network(spec)

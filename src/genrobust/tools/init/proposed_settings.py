@@ -1,0 +1,202 @@
+"""Proposes the settings of a recipe that fit a user's images and this machine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from genrobust.classifiers import BICUBIC, Initial, has_fixed_size
+from genrobust.core import ImageSet, UserError, available_devices, bare_name, cores
+from genrobust.tools.init.starting_network import choose_start
+from genrobust.tools.init.user_images import UserImages
+
+SEEDS = 3  # of each arm: fewer allow no general conclusion
+STUDY_SECONDS = 1200  # of training on all cores, at most, if the fewest steps allow it
+# A photograph has this median shorter side in pixels, and channels that differ by this many gray levels.
+PHOTOGRAPH = 64
+COLORED = 3
+# Pixels of a square input from scratch, without and with a GPU: at 224 px a step takes twelve times as long as at 64.
+LARGEST = (64, 224)
+# Pixels of a square input of a pretrained network without a GPU. On a shifted validation set of 252 paintings and
+# cartoons, EfficientNet-Lite0 reached 48.4 % with 128 px in 34 s, 51.6 % with 160 px in 64 s, and 52.8 % with 224 px in
+# 178 s of training, one seed each.
+TUNED_SIZE = 160
+GRID = 6  # baseline models: twice the three that a line needs
+LEAST_CLEAN = 100  # test images: with fewer, one moves clean accuracy by more than a point, and a line fits noise
+LEAST_SHIFT = 30  # images of a shifted set that is averaged: one image of fewer moves accuracy by over three points
+IMBALANCED = 3  # times as many images of a class as of another: then classes are drawn equally often
+SAMPLED = 32  # images whose sizes and colors are read
+LEAST_PER_CLASS = 10  # generated images
+MOST_PER_CLASS = 1300  # generated images: ImageNet has as many real ones
+# Steps of a generator of one's own: 50 passes over the images. With 2,400 steps one did not tell 25 classes apart.
+OWN_PASSES = 50
+OWN_BATCH = 32
+OWN_STEPS = (5000, 8000)
+
+
+class Pace(NamedTuple):
+    """The length and speed of trainings of one kind of network."""
+
+    passes: int  # over the images of the largest arm
+    least: int  # steps
+    most: int
+    batch: int  # at most
+    seconds: float  # of a core for one pixel of an image in a step
+
+
+SCRATCH = Pace(30, 200, 50_000, 128, 0.0015 / 64**2)  # where small networks level off; half a ResNet-10's width
+TUNED = Pace(10, 60, 2000, 32, 0.1 / 224**2)  # as in WiSE-FT's paper; a ResNet-18
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user asked for.
+
+    Attributes:
+        pretrained: The network to start from, as `train.init` names it, or "scratch". None proposes one.
+        server: The address of a server that generates, and its name of the model.
+        own_generator: Generate with a small generator that is trained on the images, by class and style.
+    """
+
+    pretrained: str | None = None
+    server: tuple[str, str] | None = None
+    own_generator: bool = False
+
+
+def propose_length(pace: Pace, real: int, largest: int, size: int, seconds: float) -> dict[str, int]:
+    """Propose the batch size and steps of a training.
+
+    Args:
+        real: The number of training images.
+        largest: The number of images of the largest arm.
+        size: Of images, in pixels.
+        seconds: The time of one core for the training.
+    """
+    batch = min(pace.batch, max(8, 2 ** int(math.log2(max(1, real / 8)))))
+    affordable = seconds / (batch * pace.seconds * size**2)
+    wanted = min(pace.most, affordable, pace.passes * largest / batch)
+    steps = math.ceil(max(pace.least, wanted) / 10) * 10
+    return {"batch_size": batch, "steps": steps}
+
+
+def propose(images: UserImages, wishes: Wishes) -> dict[str, Any]:
+    """Propose the values of the template that depend on the images and on this machine.
+
+    Raises:
+        UserError: There is no such network, no readable image, or an own generator has no images of other styles.
+    """
+    data = images.data
+    own = wishes.own_generator
+    if own and data.retrieval is None:
+        raise UserError("--own-generator: a generator learns other styles from labeled images of them: add --retrieved")
+    gpu = available_devices()[0] != "cpu"
+    counts = images.counts(data.train)
+    side, colored = _look(data.train)
+    photographs = colored and side >= PHOTOGRAPH
+    start = choose_start(wishes.pretrained, photographs, gpu, images.class_names)
+    network = start.network
+
+    pool = [counts]
+    if own and data.retrieval is not None:
+        pool.append(images.counts(data.retrieval))
+    per_class = _propose_per_class(pool)
+    with_generated = gpu or wishes.server is not None or own or data.generated is not None
+    added = 0 if data.retrieval is None else len(data.retrieval)
+    if data.generated is not None:
+        added = max(added, len(data.generated))
+    elif with_generated:
+        added = max(added, per_class * len(counts))
+    largest = len(data.train) + added
+
+    # All arms are tested on images that are prepared alike, and an arm from scratch prepares them bicubically.
+    beside = network is not None and network.blueprint.interpolation == BICUBIC
+    sizes = {shift: len(data.tests[shift]) for shift in data.shifts}
+    has_line = network is None and bool(sizes) and len(data.tests[data.clean]) >= LEAST_CLEAN
+    grid = GRID if has_line else 0
+    arms = 2 + photographs + 2 * with_generated + (data.retrieval is not None) + beside
+    trainings = SEEDS * arms + grid
+    size = max(32, min(side, LARGEST[gpu]) // 32 * 32) if network is None else _tuned_size(network, gpu)
+    seconds = math.inf if gpu else STUDY_SECONDS * cores() / trainings
+    scratch = propose_length(SCRATCH, len(data.train), largest, size, seconds)
+    tuned = propose_length(TUNED, len(data.train), largest, size, seconds)
+    return {
+        "own": own,
+        "server": wishes.server,
+        "gpu": gpu,
+        "cores": cores(),
+        "side": side,
+        "photographs": photographs,
+        "start": start.line,
+        "with_generated": with_generated,
+        "own_steps": _propose_own_steps(pool),
+        "per_class": per_class,
+        "largest": largest,
+        "size": size,
+        "own_size": size if network is None else network.blueprint.image_size,
+        "plan": scratch if network is None else tuned,
+        "scratch": scratch,
+        "beside": beside,
+        "init": None if network is None else network.opened.name,
+        "knows_classes": network is not None and _knows(network, images),
+        "trainings": trainings,
+        "balance": counts.max() >= IMBALANCED * counts.min(),
+        "chosen_by": None if data.shifted_val is not None else _choosing_shift(sizes),
+        "min_images": LEAST_SHIFT if max(sizes.values(), default=LEAST_SHIFT) >= LEAST_SHIFT else 1,
+        "grid": grid,
+    }
+
+
+def _propose_per_class(pool: list[np.ndarray]) -> int:
+    """Return as many generated images as the median class has real ones."""
+    medians = sum(float(np.median(counts)) for counts in pool)
+    return min(MOST_PER_CLASS, max(LEAST_PER_CLASS, round(medians)))
+
+
+def _propose_own_steps(pool: list[np.ndarray]) -> int:
+    images = sum(int(counts.sum()) for counts in pool)
+    least, most = OWN_STEPS
+    steps = math.ceil(OWN_PASSES * images / (100 * OWN_BATCH)) * 100
+    return min(most, max(least, steps))
+
+
+def _tuned_size(network: Initial, gpu: bool) -> int:
+    own = network.blueprint.image_size
+    if gpu or has_fixed_size(network.blueprint.architecture):
+        return own
+    return min(own, TUNED_SIZE)
+
+
+def _knows(network: Initial, images: UserImages) -> bool:
+    """Return whether the network has a logit for each class."""
+    own = set(map(bare_name, network.opened.classes))
+    return set(map(bare_name, images.class_names)) <= own
+
+
+def _choosing_shift(sizes: dict[str, int]) -> str | None:
+    """Return the largest shift, of which a third chooses; None if there is only one, or none is large enough."""
+    divisible = [shift for shift, size in sizes.items() if size >= 3 * LEAST_SHIFT]
+    if len(sizes) < 2:
+        return None
+    return max(divisible, key=lambda shift: sizes[shift], default=None)
+
+
+def _look(images: ImageSet) -> tuple[int, bool]:
+    """Return the median shorter side of a sample, in pixels, and whether an image has colors."""
+    sides = []
+    colored = False
+    # Images are in the order of a hash of their names.
+    for index in range(min(len(images), SAMPLED)):
+        try:
+            pixels = np.asarray(images.image(index))
+        except UserError:
+            # The study reports images that cannot be read.
+            continue
+        sides.append(min(pixels.shape[:2]))
+        colored = colored or bool(np.ptp(pixels, axis=2).max() >= COLORED)
+    if not sides:
+        raise UserError(f"--train: cannot read any of the sampled images, such as {images.keys[0]}")
+    return round(median(sides)), colored

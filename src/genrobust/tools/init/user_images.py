@@ -1,0 +1,214 @@
+"""Makes the section `data` of a recipe from the folders that a user names, and loads its images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrobust.core import REAL, ImageSet, StudyData, UserError, count, some_of
+from genrobust.data import (
+    DataSource,
+    FolderClasses,
+    as_written,
+    by_style,
+    classes_of,
+    domains_in,
+    load_data,
+    open_stored,
+    readable_names,
+    require_there,
+    walk_images,
+)
+from genrobust.recipe import SOURCES, parse_recipe
+
+NAMED = 8  # classes, styles and the like on one line
+LEAST = 2  # images of a class in a style: one to train on and one to test on
+
+
+@dataclass(frozen=True)
+class UserImages:
+    """The images that the user named.
+
+    Attributes:
+        section: The section `data` of a recipe, with paths from the current folder.
+        class_names: The readable name of each class folder.
+        unknown: Folders that mean no class, each with the class folders that it may mean.
+        doubts: What the user should check, one sentence each.
+    """
+
+    section: dict[str, Any]
+    class_names: Mapping[str, str]
+    unknown: Mapping[str, Sequence[str]]
+    data: StudyData
+    doubts: tuple[str, ...] = ()
+
+    def counts(self, images: ImageSet) -> np.ndarray:
+        """Count the images by class, int [K]."""
+        return np.bincount(images.labels, minlength=len(self.data.labels))
+
+    def words(self, images: ImageSet) -> str:
+        """Describe a set on one line: "480 images of 95 classes (1 to 9 of each); lacks camera, rocket"."""
+        counts = self.counts(images)
+        present = counts[counts > 0]
+        least, most = present.min(), present.max()
+        each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        text = f"{count(len(images), 'image')} of {count(len(present), 'class')} ({each} of each)"
+        styles = sorted({*images.styles} - {""})
+        if styles and styles != [REAL]:
+            text += f" in {count(len(styles), 'style')}: {some_of(styles, NAMED)}"
+        return text + self.lacks(images, "; ")
+
+    def lacks(self, images: ImageSet, before: str) -> str:
+        """Name the classes without an image in a set, after `before`. Empty if there are none."""
+        counts = self.counts(images)
+        missing = [name for name, number in zip(self.data.labels.label_names, counts, strict=True) if not number]
+        return f"{before}lacks {some_of(missing, NAMED)}" if missing else ""
+
+
+def load_user_images(
+    train: Path, others: Mapping[str, Path | None], shifts: Sequence[str], real: str | None = None
+) -> UserImages:
+    """Load what the options name.
+
+    Args:
+        others: The folders by "test", "val", "generated" and "retrieved".
+        shifts: Each as ``[NAME=]DIR``.
+        real: The style to train on, if `train` holds folders STYLE/CLASS.
+
+    Raises:
+        UserError: There is no test set, a shift has the name of another, a published set is combined with other
+            folders, or the images cannot be loaded.
+    """
+    named = {key: path for key, path in others.items() if path is not None}
+    require_there({"--train": train, **{f"--{key}": path for key, path in named.items()}})
+    section: dict[str, Any] = {key: as_written(path) for key, path in named.items()}
+    source = _recognize(train)
+    if source is None and real is not None:
+        source = "domains"
+    if source is None:
+        return _load_folders(train, named, shifts, section)
+    if shifts or named.keys() - {"generated"}:
+        raise UserError(f"--train {train} is the set {source}, which has all other sets: give no other folder")
+    section |= {"source": source, "root": as_written(train)}
+    if real is not None:
+        section["real"] = real
+    doubts: tuple[str, ...] = ()
+    if source == "domains" and real is not None:
+        doubts = _leave_out_gaps(train, real, section)
+    data = _load(section)
+    return UserImages(section, readable_names(data.labels.label_names), {}, data, doubts)
+
+
+def _recognize(train: Path) -> str | None:
+    """Return the name of the published set in `train`; None if it is none."""
+    if not train.is_dir():
+        return None
+    for name, source in SOURCES.members().items():
+        if issubclass(source, DataSource) and source.recognizes(train):
+            return name
+    return None
+
+
+def _leave_out_gaps(root: Path, real: str, section: dict[str, Any]) -> tuple[str, ...]:
+    """Leave out styles that lack most classes, then classes that a style lacks. Add to `section`, return why.
+
+    Raises:
+        UserError: Fewer than two styles or classes are left.
+    """
+    images = _count_images(root)
+    classes = sorted({name for counts in images.values() for name in counts})
+    lacking = {style: [name for name in classes if counts[name] < LEAST] for style, counts in images.items()}
+    if real not in images or not any(lacking.values()):
+        return ()
+    poor = [style for style in images if style != real and 2 * len(lacking[style]) > len(classes)]
+    styles = [style for style in images if style not in poor]
+    scarce = {name: style for style in styles for name in lacking[style]}
+    kept = [name for name in classes if name not in scarce]
+    if len(styles) < 2 or len(kept) < 2:
+        raise UserError(
+            f"--train {root}: a style needs {LEAST} images of each class, and too few classes or styles have them: "
+            + "; ".join(f"{style} lacks {some_of(names, NAMED)}" for style, names in lacking.items() if names)
+        )
+    doubts = []
+    if poor:
+        section["domains"] = styles
+        doubts += [f"the style {style} is left out: it lacks {some_of(lacking[style], NAMED)}" for style in poor]
+    if scarce:
+        section["classes"] = kept
+        doubts += [f"the class {name} is left out: {style} has too few images of it" for name, style in scarce.items()]
+    return tuple(doubts)
+
+
+def _count_images(root: Path) -> dict[str, Counter[str]]:
+    """Count the images of each class in each style, in folders STYLE/CLASS."""
+    styles: dict[str, Counter[str]] = {}
+    for folder in sorted(root.iterdir()):
+        if folder.is_dir() and folder.name[0] not in "._":
+            keys = [key for key, _ in walk_images(folder)]
+            styles[folder.name] = Counter(key.partition("/")[0] for key in keys if "/" in key)
+    return styles
+
+
+def _load_folders(train: Path, named: Mapping[str, Path], shifts: Sequence[str], section: dict[str, Any]) -> UserImages:
+    """Load class folders, or tables and tars of the same classes."""
+    hint = ""
+    doubts: tuple[str, ...] = ()
+    styles = domains_in(train)
+    if styles:
+        named_styles = some_of(styles, NAMED)
+        advice = (
+            "add --real STYLE alone, to train on one and test on the others, or name one, such as "
+            f"--train {train / styles[0]}, and others with --retrieved or --shift"
+        )
+        hint = f". {train} holds the styles {named_styles}: {advice}"
+        doubts = (f"the classes are {named_styles}, which hold the same folders. If these are the classes, {advice}",)
+    if "test" not in named:
+        raise UserError(f"add --test DIR, the unshifted test images{hint}")
+    stored = open_stored(train)
+    classes = classes_of(stored, readable_names(stored.groups))
+    shifted = _name_shifts(shifts, classes)
+    unknown: dict[str, Sequence[str]] = {}
+    for path in (*named.values(), *shifted.values()):
+        labeled, _ = by_style(open_stored(path), classes, {})
+        names = {labeled.named.get(group, group) for group in labeled.groups}
+        for name in sorted(names):
+            if classes.match(name) is None:
+                unknown[name] = classes.near(name)
+    shown = {name: as_written(path) for name, path in shifted.items()}
+    section |= {"source": "folders", "train": as_written(train), "shifts": shown}
+    try:
+        data = _load({**section, "same_class": dict.fromkeys(unknown, "")})
+    except UserError as error:
+        raise UserError(f"{error}{hint}") from error
+    return UserImages(section, readable_names(classes.folders), unknown, data, doubts)
+
+
+def _load(section: dict[str, Any]) -> StudyData:
+    arms = [{"name": "real", "mixture": "real"}]
+    recipe = parse_recipe({"name": "init", "data": section, "generator": None, "arms": arms}, "init")
+    return load_data(recipe.data)
+
+
+def _name_shifts(texts: Iterable[str], classes: FolderClasses) -> dict[str, Path]:
+    """Return the folder of each shift. In a folder without a name that holds STYLE/CLASS, each style is a shift."""
+    shifts: dict[str, Path] = {}
+    for text in texts:
+        name, sign, folder = text.partition("=")
+        path = Path(folder if sign else text)
+        require_there({"--shift": path})
+        styles: Mapping[str, str] = {}
+        if not sign:
+            _, styles = by_style(open_stored(path), classes, {})
+        named = {style: path / style for style in styles.values()}
+        if not named:
+            named = {name if sign else path.stem: path}
+        twice = shifts.keys() & named
+        if twice:
+            raise UserError(f"--shift {text}: another is called {min(twice)}: write NAME=DIR with another name")
+        shifts |= named
+    return shifts
