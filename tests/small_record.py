@@ -31,7 +31,7 @@ from genrobust.core import (
     Summary,
 )
 from genrobust.report import ReportView, terminal
-from genrobust.report.results import summary_to_json
+from genrobust.report.renderers.results_json import summary_to_json
 from genrobust.robustness import list_metrics
 
 TOP1 = {  # by arm and test set; pixel is too small for the mean

@@ -1,4 +1,4 @@
-"""A study's metrics in words: numbers with their signs and intervals, and what they do not say."""
+"""Scores in words: numbers with their signs and intervals, references, guessing, and the limits of a few seeds."""
 
 from __future__ import annotations
 
@@ -9,33 +9,47 @@ import numpy as np
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary, count
 from genrobust.robustness import EXPLAINED, Metric, find_metric, interval_over_sets
 
-MINUS, EN_DASH = "\u2212", "\u2013"
-EXTRAPOLATED = "°"  # after a metric
-ELSEWHERE = "\u2021"  # a double dagger: learned from other data than the study's
+MINUS = "\u2212"
+EN_DASH = "\u2013"
+# After the value of a metric.
+EXTRAPOLATED = "°"
+# A double dagger after the name of a model that was trained on other data.
+ELSEWHERE = "\u2021"
+# A section sign after the name of an arm that started from a pretrained network.
+STARTED = "\u00a7"
 MINUTE = 60  # seconds
-MOST = 100.0  # points that two percents differ by
-STARTED = "\u00a7"  # a section sign: began with what it learned from other data
-MISLABELED = (
-    "its labels are permuted, or its images prepared differently"  # a set that is answered worse than by guesses
-)
+HOUR = 3600  # seconds
+# The largest difference of two percents, in points.
+MAX_DIFFERENCE = 100.0
+# The likely reasons for a test set on which a classifier is worse than guessing.
+MISLABELED = "its labels are permuted, or its images prepared differently"
 
 
 def number(value: float, signed: bool = False, digits: int = 1) -> str:
-    """Write a number with a true minus sign: "1,057.6", "−0.3", or "+12.5" where `signed`. No "−0.0"."""
-    rounded = round(value, digits) + 0.0  # + 0.0 turns -0.0 into 0.0
-    return f"{rounded:{'+' if signed and rounded else ''},.{digits}f}".replace("-", MINUS)
+    """Write a number with a true minus sign: "1,057.6", "−0.3", or "+12.5" if `signed`. Never "−0.0"."""
+    # Adding 0.0 turns -0.0 into 0.0.
+    rounded = round(value, digits) + 0.0
+    sign = "+" if signed and rounded else ""
+    return f"{rounded:{sign},.{digits}f}".replace("-", MINUS)
 
 
 def span(score: Score, signed: bool = False, digits: int = 1) -> str:
-    """Write the interval of a Score: "55.1–60.2", or "+11.0 to +14.1" where `signed`.
+    """Write the interval of a score: "55.1–60.2", or "+11.0 to +14.1" if `signed`.
 
-    A signed end keeps its sign where it rounds to zero: "+0.0 to +3.1" excludes zero.
+    A signed end keeps its sign if it rounds to zero: "+0.0 to +3.1" excludes zero.
     """
-    ends = (score.lo, score.hi)
     if not signed:
-        return EN_DASH.join(number(end, digits=digits) for end in ends)
-    signs = ("+" if end > 0 else MINUS if end < 0 else "" for end in ends)
-    return " to ".join(f"{sign}{number(abs(end), digits=digits)}" for sign, end in zip(signs, ends, strict=True))
+        return f"{number(score.lo, digits=digits)}{EN_DASH}{number(score.hi, digits=digits)}"
+    return f"{_signed_end(score.lo, digits)} to {_signed_end(score.hi, digits)}"
+
+
+def _signed_end(end: float, digits: int) -> str:
+    sign = ""
+    if end > 0:
+        sign = "+"
+    elif end < 0:
+        sign = MINUS
+    return sign + number(abs(end), digits=digits)
 
 
 def is_sure(score: Score) -> bool:
@@ -44,7 +58,7 @@ def is_sure(score: Score) -> bool:
 
 
 def is_below_guessing(score: Score) -> bool:
-    """Return whether the whole interval of an accuracy lies below guessing, which hard images alone do not cause."""
+    """Return whether the whole interval of an accuracy is below guessing. Hard images alone do not cause this."""
     return score.hi < 100 / score.classes
 
 
@@ -52,108 +66,142 @@ def duration(seconds: float) -> str:
     """Write a time: "0.4 s", "42 s", "3 min 12 s", "1 h 05 min"."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    if seconds < 60:
+    if seconds < MINUTE:
         return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
+    minutes, rest = divmod(round(seconds), MINUTE)
+    if seconds < HOUR and minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def gain(summary: Summary, metric: str, arm: str, test_set: str = MEAN_OF_SHIFTS) -> Score | None:
-    """Return `arm`, or a group, minus its reference; None where there is none, or the metric was not measured."""
+    """Return an arm or group minus its reference. None if it has none, or if the metric was not measured."""
     return summary.find(metric, arm, test_set, minus=summary.reference_of(arm))
 
 
-def over_shifts(summary: Summary, metric: str, arm: str) -> Score | None:
-    """Return the gain of `arm` on the mean of shifts, with its interval if shifts are the unit; None for one shift."""
+def gain_over_shifts(summary: Summary, metric: str, arm: str) -> Score | None:
+    """Return the gain of `arm` on the mean of shifts, with the interval for other shifts of the same kind.
+
+    None for one shift.
+    """
+    definition = find_metric(metric)
     mean = gain(summary, metric, arm)
-    gains = [gain(summary, metric, arm, shift) for shift in shifts_in_mean(summary, find_metric(metric))]
-    interval = interval_over_sets([score.value for score in gains if score is not None])
+    values = []
+    for shift in shifts_in_mean(summary, definition):
+        score = gain(summary, metric, arm, shift)
+        if score is not None:
+            values.append(score.value)
+    interval = interval_over_sets(values)
     if mean is None or interval is None:
         return None
-    lo, hi = np.clip(interval, -MOST, MOST).tolist() if find_metric(metric).difference_unit == "points" else interval
+    lo, hi = interval
+    if definition.difference_unit == "points":
+        lo, hi = np.clip(interval, -MAX_DIFFERENCE, MAX_DIFFERENCE).tolist()
     return replace(mean, lo=lo, hi=hi, p=None)
 
 
 def shifts_in_mean(summary: Summary, metric: Metric) -> tuple[str, ...]:
-    """Return the shifts that the mean of `metric` is over: those that have it, and a line that explains enough."""
+    """Return the shifts in the mean of `metric`, on which it was measured.
+
+    If it needs a line, the line must explain at least the share `EXPLAINED` of the variance.
+    """
     if metric.needs_lines:
         lines = summary.lines
         return tuple(shift for shift in summary.shifts if shift in lines and lines[shift].r2 >= EXPLAINED)
-    return tuple(shift for shift in summary.shifts if summary.find(metric.name, summary.arms[0], shift) is not None)
+    first = summary.arms[0]
+    return tuple(shift for shift in summary.shifts if summary.find(metric.name, first, shift) is not None)
+
+
+def _sets_in(summary: Summary, test_set: str) -> tuple[str, ...]:
+    """Return the test sets of a mean over shifts, or the one test set."""
+    return summary.shifts if test_set == MEAN_OF_SHIFTS else (test_set,)
 
 
 def guessing(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> float:
-    """Return the top-1 of guesses on a test set, in percent: of the mean, that over the shifts in it."""
-    sets = summary.shifts if test_set == MEAN_OF_SHIFTS else (test_set,)
-    classes = [summary.score("top1", summary.arms[0], name).classes for name in sets]
-    return sum(100 / number for number in classes) / len(classes)
+    """Return the top-1 accuracy of guessing on a test set, in percent; for the mean, the mean over its shifts."""
+    sets = _sets_in(summary, test_set)
+    rates = [100 / summary.score("top1", summary.arms[0], name).classes for name in sets]
+    return sum(rates) / len(sets)
 
 
-def without_looking(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> float:
-    """Return the no-information rate, as `guessing`: the share of the commonest class, where guesses reach less."""
-    sets = summary.shifts if test_set == MEAN_OF_SHIFTS else (test_set,)
-    return sum(max(guessing(summary, name), summary.commonest.get(name, 0)) for name in sets) / len(sets)
+def most_frequent(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> float:
+    """Return the no-information rate, in percent: the share of the most frequent class, or guessing if that is higher.
+
+    For the mean, it is the mean over its shifts.
+    """
+    sets = _sets_in(summary, test_set)
+    rates = [max(guessing(summary, name), summary.commonest.get(name, 0)) for name in sets]
+    return sum(rates) / len(sets)
 
 
-def rates(summary: Summary) -> str:
-    """Write what guessing reaches, and naming the commonest class where that reaches more."""
-    chance, best = (number(rate(summary)) for rate in (guessing, without_looking))
-    return f"{chance} %" + (f", or {best} % by always naming the commonest class" if best != chance else "")
+def guessing_in_words(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> str:
+    """Write the accuracy of guessing, and of always predicting the most frequent class if that is higher."""
+    chance = number(guessing(summary, test_set))
+    frequent = number(most_frequent(summary, test_set))
+    if chance == frequent:
+        return f"guessing gives {chance} %"
+    return f"guessing gives {chance} % and always predicting the most frequent class {frequent} %"
 
 
 def is_above_guessing(summary: Summary, arm: str, test_set: str = MEAN_OF_SHIFTS) -> bool:
-    """Return whether the whole interval of an arm lies above what it could reach `without_looking`."""
-    return summary.score("top1", arm, test_set).lo > without_looking(summary, test_set)
+    """Return whether the whole interval of an arm's accuracy is above `most_frequent`."""
+    return summary.score("top1", arm, test_set).lo > most_frequent(summary, test_set)
 
 
 def robustness_over(summary: Summary) -> str:
-    """Say over which shifts the mean effective robustness is, where these are not all: "over 5 of the 6 shifts"."""
-    over, every = len(shifts_in_mean(summary, find_metric("er"))), len(summary.shifts)
-    return "" if over == every else f"over {over} of the {count(every, 'shift')}"
+    """Write the shifts of mean effective robustness, "over 5 of the 6 shifts"; "" for all shifts."""
+    in_mean = len(shifts_in_mean(summary, find_metric("er")))
+    every = len(summary.shifts)
+    return "" if in_mean == every else f"over {in_mean} of the {count(every, 'shift')}"
 
 
 def row_name(summary: Summary, arm: str) -> str:
-    """Return the name of a row, marked where it is a model that was trained elsewhere or began with one.
+    """Return the name of a row, marked if it is a model that was trained elsewhere or started from one.
 
-    A group is marked where any of its arms began with one.
+    A group is marked if any of its arms started from one.
     """
     if arm in summary.trained_elsewhere:
         return f"{arm} {ELSEWHERE}"
-    begun = {arm, *summary.groups.get(arm, ())} & set(summary.pretrained)
-    return f"{arm} {STARTED}" if begun else arm
+    members = {arm, *summary.groups.get(arm, ())}
+    return f"{arm} {STARTED}" if members & set(summary.pretrained) else arm
 
 
 def marks(summary: Summary) -> str:
-    """Return what the marks of `row_name` mean, as sentences; "" without any."""
-    notes = [f"{ELSEWHERE} trained on other data."] if summary.trained_elsewhere else []
+    """Return the meaning of the marks of `row_name`, as sentences; "" without any."""
+    notes = []
+    if summary.trained_elsewhere:
+        notes.append(f"{ELSEWHERE} trained on other data.")
     if set(summary.pretrained) & set(summary.arms):
         notes.append(f"{STARTED} started from a pretrained network: compare these with each other.")
     return " ".join(notes)
 
 
 def references(summary: Summary) -> list[str]:
-    """Return what arms are compared with, each once."""
+    """Return the arms and groups that others are compared with, each once."""
     named = ((arm, summary.reference_of(arm)) for arm in summary.arms)
     return list(dict.fromkeys(other for arm, other in named if other != arm))
 
 
 def compared_with(summary: Summary) -> str:
-    """Name what arms are compared with, for a heading: the one reference, or each arm's own."""
-    return names[0] if len(names := references(summary)) == 1 else "each arm's reference"
+    """Name the reference for a heading: the only one, or "each arm's reference"."""
+    names = references(summary)
+    return names[0] if len(names) == 1 else "each arm's reference"
 
 
 def caveat(summary: Summary) -> str:
-    """Say what the seeds allow one to claim."""
+    """Return the limits of the intervals, by the number of seeds."""
     seeds = len(summary.seeds)
-    known = [summary.score("top1", summary.arms[0], test).groups > 0 for test in (summary.clean, *summary.shifts)]
-    some = "images or known groups of them" if any(known) else "images"
-    over = "groups of images" if all(known) else some
+    tests = (summary.clean, *summary.shifts)
+    has_groups = [summary.score("top1", summary.arms[0], test).groups > 0 for test in tests]
+    over = "images"
+    if all(has_groups):
+        over = "groups of images"
+    elif any(has_groups):
+        over = "images or known groups of them"
     if seeds == 1:
         return (
-            f"One seed: the 95 % intervals are over {over}, not over training runs. They describe these checkpoints "
-            "and claim nothing general."
+            f"One seed: the 95 % intervals are over {over}, not over training runs. Another training run may give "
+            "another result. Run three seeds."
         )
     few = " Two seeds say little about other training runs: use three or more." if seeds == 2 else ""
     return f"The 95 % intervals are over {over} and {seeds} seeds.{few}"

@@ -10,11 +10,11 @@ import pytest
 
 from genrobust.core.record import Claim, SourceQuality, StudyRecord
 from genrobust.core.results import MEAN_OF_SHIFTS, Score, ScoreKey
+from genrobust.report.report_files import write_report
+from genrobust.report.report_view import ReportView
 from genrobust.report.sections.claims import CLAIM_HEADS, claims
-from genrobust.report.sections.images import QUALITY_HEADS, quality_rows
-from genrobust.report.view import ReportView
+from genrobust.report.sections.image_quality import QUALITY_HEADS, quality_rows
 from genrobust.report.wording import EN_DASH
-from genrobust.report.write import write_report
 from genrobust.robustness import check_claims
 from genrobust.robustness.claims import holm
 

@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from genrobust.report.renderers.html import html
-from genrobust.report.renderers.markdown import markdown
+from genrobust.report.renderers.report_html import html
+from genrobust.report.renderers.report_markdown import markdown
+from genrobust.report.report_view import ReportView
 from genrobust.report.sections.cost import GAP
-from genrobust.report.view import ReportView
 
 
 def timed(record, *seconds, **changes):

@@ -1,1 +1,1 @@
-"""The forms of a report: each shows the view, and computes nothing."""
+"""The forms of a report. Each shows the view and computes nothing."""

@@ -1,4 +1,4 @@
-"""The section on the cost of accuracy: what each arm takes to make, stage by stage, beside what it reaches."""
+"""The section on cost: the minutes that it takes to make each arm, stage by stage, and its accuracy."""
 
 from __future__ import annotations
 
@@ -6,79 +6,94 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from genrobust.report.nouns import Column, Entry, Plot, ReportSection, Table
-from genrobust.report.plots import Mark, axis
-from genrobust.report.view import SECTIONS, ReportView
+from genrobust.core import ArmRecord
+from genrobust.report.accuracy_lanes import axis
+from genrobust.report.report_section import Column, Entry, Plot, ReportSection, Table
+from genrobust.report.report_view import SECTIONS, ReportView
+from genrobust.report.scatter_plots import Mark
 from genrobust.report.wording import MINUTE, number, span
 
-DIFFER = 1.2  # times the cheapest arm, that the dearest must cost for a plot: rates of stages vary by some percents
-TICKS = [factor * 10**power for factor in (1, 3, 2, 5) for power in range(-2, 9)]  # those first that are labeled first
-GAP = 14  # percent of the axis between labels, so that they do not touch
+# There is a plot if the most expensive arm costs this many times as much as the cheapest. Rates of stages vary by some
+# percents.
+MIN_RATIO = 1.2
+# The time axis ends this many times below the shortest and above the longest time.
+MARGIN = 1.3
+# Ticks of the time axis, in minutes. The first ones are labeled first.
+TICKS = [factor * 10**power for factor in (1, 3, 2, 5) for power in range(-2, 9)]
+# Percent of the axis between labels, so that they do not touch.
+GAP = 14
+BOX = {"width": 640, "height": 292, "left": 44, "right": 624, "top": 8, "bottom": 252}
+# The stage in the last column.
+LAST = "train"
 COUNTED = (
     "By the rates measured here. Not counted: collecting and labeling real and retrieved images, drawing generated "
-    "ones that were given, packing, and training a generator that was not trained here."
+    "images that were given, packing, and training a generator that was not trained here."
 )
-BOX = {"width": 640, "height": 292, "left": 44, "right": 624, "top": 8, "bottom": 252}
 
 
 @SECTIONS.register("cost")
 def cost(view: ReportView) -> ReportSection | None:
-    """Return the minutes of each arm, with a plot where they differ; None where none are known.
+    """Return the minutes of each arm, with a plot if they differ. None if none are known.
 
-    They are core-minutes, or those of the device where that is no CPU.
+    They are core-minutes, or those of the device if it is no CPU.
     """
-    record, summary = view.record, view.summary
-    leading = summary.leading
+    record = view.record
     unit = "core-minutes" if record.on_cores else "device-minutes"
-    minutes = {
-        arm.name: {stage: seconds / MINUTE for stage, seconds in arm.seconds.items()}
-        for arm in record.arms
-        if arm.seconds
-    }
-    if not minutes:
+    arms = [arm for arm in record.arms if arm.seconds]
+    if not arms:
         return None
-    total = {name: sum(of_stages.values()) for name, of_stages in minutes.items()}
-    plots = [_plot(view, total, unit, leading)] if max(total.values()) > DIFFER * min(total.values()) else []
+    total = {arm.name: sum(_minutes(arm).values()) for arm in arms}
+    plots = []
+    if max(total.values()) > MIN_RATIO * min(total.values()):
+        plots.append(_plot(view, total, unit))
     return ReportSection(
         title="What it costs",
         order=90,
         label="Cost",
-        lead=f"{unit.capitalize()} to make one arm with one seed: its generator, its images and its classifier. What "
-        "several arms share counts in full for each.",
-        tables=[_table(view, minutes, unit)],
+        lead=f"{unit.capitalize()} to make one arm with one seed: its generator, its images and its classifier. Work "
+        "that several arms share counts in full for each.",
+        tables=[_table(view, arms, unit)],
         plots=plots,
         note=COUNTED,
     )
 
 
-def _table(view: ReportView, minutes: Mapping[str, Mapping[str, float]], unit: str) -> Table:
-    stages = sorted(dict.fromkeys(stage for of_stages in minutes.values() for stage in of_stages), key="train".__eq__)
+def _minutes(arm: ArmRecord) -> dict[str, float]:
+    return {stage: seconds / MINUTE for stage, seconds in arm.seconds.items()}
+
+
+def _table(view: ReportView, arms: Iterable[ArmRecord], unit: str) -> Table:
+    """Return the accuracy on the leading test set, all minutes, and those of each stage."""
+    minutes = {arm.name: _minutes(arm) for arm in arms}
+    stages = dict.fromkeys(stage for of_arm in minutes.values() for stage in of_arm)
+    ordered = sorted(stages, key=lambda stage: stage == LAST)
     top1 = view.tables["top1"]
-    columns = (replace(top1.columns[0], kind="mean"), Column("all", unit), *(Column(stage, unit) for stage in stages))
-    accuracy = {name: entries[0] for name, entries in top1.rows}  # in the leading column
-    rows = tuple(
-        (
-            name,
-            (
-                accuracy[name],
-                _minutes(sum(of_stages.values())),
-                *(_minutes(of_stages[stage]) if stage in of_stages else Entry(None) for stage in stages),
-            ),
-        )
-        for name, of_stages in minutes.items()
-    )
-    return Table(columns, rows, f"Top-1 accuracy, percent, and {unit}")
+    accuracy = {name: entries[0] for name, entries in top1.rows}
+    rows = []
+    for name, of_arm in minutes.items():
+        entries = [accuracy[name], _minutes_entry(sum(of_arm.values()))]
+        entries += [_minutes_entry(of_arm.get(stage)) for stage in ordered]
+        rows.append((name, tuple(entries)))
+    columns = [replace(top1.columns[0], kind="mean"), Column("all", unit)]
+    columns += [Column(stage, unit) for stage in ordered]
+    return Table(tuple(columns), tuple(rows), f"Top-1 accuracy, percent, and {unit}")
 
 
-def _minutes(value: float) -> Entry:
-    return Entry(value, number(value, digits=1 if value < 100 else 0))
+def _minutes_entry(minutes: float | None) -> Entry:
+    return Entry(None) if minutes is None else Entry(minutes, _format_minutes(minutes))
 
 
-def _plot(view: ReportView, total: Mapping[str, float], unit: str, leading: str) -> Plot:
-    """Plot top-1 against minutes on a log axis."""
+def _format_minutes(minutes: float) -> str:
+    return number(minutes, digits=1 if minutes < 100 else 0)
+
+
+def _plot(view: ReportView, total: Mapping[str, float], unit: str) -> Plot:
+    """Plot top-1 against the minutes of each arm on a log axis."""
+    leading = view.summary.leading
     scores = {name: view.summary.score("top1", name, leading) for name in total}
     percent, ticks = axis([(score.lo, score.hi) for score in scores.values()])
-    low, high = math.log(min(total.values()) / 1.3), math.log(max(total.values()) * 1.3)
+    low = math.log(min(total.values()) / MARGIN)
+    high = math.log(max(total.values()) * MARGIN)
 
     def x(minutes: float) -> float:
         return round(100 * (math.log(minutes) - low) / (high - low), 2)
@@ -86,28 +101,24 @@ def _plot(view: ReportView, total: Mapping[str, float], unit: str, leading: str)
     def y(value: float) -> float:
         return round(BOX["bottom"] - (BOX["bottom"] - BOX["top"]) * percent(value) / 100, 2)
 
-    marks = [
-        Mark(
-            x(total[name]),
-            y(score.value),
-            f"{name}: {number(score.value)} % ({span(score)}), {_minutes(total[name]).text} {unit}",
-            name,
-            True,
-            (y(score.lo), y(score.hi)),
-        )
-        for name, score in scores.items()
-    ]
+    marks = []
+    for name, score in scores.items():
+        label = f"{name}: {number(score.value)} % ({span(score)}), {_format_minutes(total[name])} {unit}"
+        whisker = (y(score.lo), y(score.hi))
+        marks.append(Mark(x(total[name]), y(score.value), label, arm=name, mean=True, whisker=whisker))
+    inside = [tick for tick in TICKS if low <= math.log(tick) <= high]
     shared = {
-        "x_ticks": _fitting_ticks((x(t), f"{t:,g}") for t in TICKS if low <= math.log(t) <= high),
+        "x_ticks": _fitting_ticks((x(tick), f"{tick:,g}") for tick in inside),
         "y_ticks": [(y(tick), tick) for _, tick in ticks],
     }
     described = "; ".join(mark.label for mark in marks)
+    axis_titles = (f"{unit}, log scale", leading)
     return Plot(
-        "cost",
-        "costs_of_arms",
-        [(BOX["height"], (shared, marks, BOX, view.looks, (f"{unit}, log scale", leading)))],
-        BOX,
-        [(name, name) for name in total],
+        title="cost",
+        macro="costs_of_arms",
+        parts=[(BOX["height"], (shared, marks, BOX, view.looks, axis_titles))],
+        box=BOX,
+        legend=[(name, name) for name in total],
         description=f"Top-1 on the {leading} against {unit}. {described}.",
         heading=f"Top-1, {leading}, against {unit}",
         stretches=True,
@@ -115,7 +126,7 @@ def _plot(view: ReportView, total: Mapping[str, float], unit: str, leading: str)
 
 
 def _fitting_ticks(candidates: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:
-    """The ticks that fit, by their place; of two that would touch, the first one."""
+    """Return the ticks that fit, by position. Of two that would touch, the first candidate is kept."""
     ticks: list[tuple[float, str]] = []
     for position, label in candidates:
         if all(abs(position - other) >= GAP for other, _ in ticks):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from genrobust.report.nouns import ReportSection
-from genrobust.report.page import Thumbnail, data_uri
-from genrobust.report.view import SECTIONS, ReportView
+from genrobust.report.report_section import ReportSection
+from genrobust.report.report_view import SECTIONS, ReportView
+from genrobust.report.thumbnails import Thumbnail, data_uri
 
-OPEN_CLASSES = 6  # that are shown before one asks for more
+# Classes on the page. The others are shown after a click.
+OPEN_CLASSES = 6
 
 
 @SECTIONS.register("gallery")
@@ -17,15 +18,17 @@ def gallery(view: ReportView) -> ReportSection | None:
         return None
     origins = list(dict.fromkeys(picture.origin for picture in pictures))
     by_class: dict[str, dict[str, list[Thumbnail]]] = {}
-    for p in pictures:
-        alt = f"{p.origin} {p.class_name}" + (f", {p.style}" if p.style else "")
-        of_class = by_class.setdefault(p.class_name, {origin: [] for origin in origins})
-        of_class[p.origin].append(Thumbnail(data_uri(p.data), alt, p.style, p.caption))
-    classes = [(name, list(of_class.items())) for name, of_class in by_class.items()]
+    for picture in pictures:
+        alt = f"{picture.origin} {picture.class_name}"
+        if picture.style:
+            alt += f", {picture.style}"
+        by_origin = by_class.setdefault(picture.class_name, {origin: [] for origin in origins})
+        by_origin[picture.origin].append(Thumbnail(data_uri(picture.data), alt, picture.style, picture.caption))
+    classes = [(name, list(by_origin.items())) for name, by_origin in by_class.items()]
     return ReportSection(
         title="Gallery",
         order=130,
-        lead=f"What the arms trained on: {', '.join(origins)}.",
+        lead=f"Images that the arms trained on: {', '.join(origins)}.",
         template="{{ side_by_side(values.shown, values.more) }}",
         values={"shown": classes[:OPEN_CLASSES], "more": classes[OPEN_CLASSES:]},
     )

@@ -1,1 +1,1 @@
-"""What a notebook shows of results and images."""
+"""The views of results and images in a notebook."""

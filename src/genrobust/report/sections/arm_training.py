@@ -1,0 +1,57 @@
+"""The section on the training of each arm: images and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from genrobust.core import ArmRecord
+from genrobust.report.report_section import Column, Entry, ReportSection, Table
+from genrobust.report.report_view import SECTIONS, ReportView
+from genrobust.report.wording import number
+
+HEADS = ("images", "steps", "batch", "epochs", "val, %")
+WORDS = ("architecture", "augmentation")
+
+
+@SECTIONS.register("training")
+def training(view: ReportView) -> ReportSection:
+    """Return the images of each arm, with a column for each source, and its settings."""
+    arms = view.record.arms
+    sources = list(dict.fromkeys(source for arm in arms for source in arm.parts))
+    columns = [Column(head) for head in (*sources, *HEADS)]
+    columns += [Column(head, kind="words") for head in WORDS]
+    rows = tuple((arm.name, _entries(arm, sources)) for arm in arms)
+    return ReportSection(
+        title="What each arm trained on",
+        order=140,
+        label="Training",
+        tables=[Table(tuple(columns), rows)],
+    )
+
+
+def _entries(arm: ArmRecord, sources: Sequence[str]) -> tuple[Entry, ...]:
+    total = sum(arm.parts.values())
+    of_sources = []
+    for source in sources:
+        entry = _count_entry(arm.parts.get(source))
+        of_sources.append(replace(entry, interval=arm.drawing.get(source, "")))
+    epochs = arm.steps * arm.batch_size / total if total else None
+    return (
+        *of_sources,
+        _count_entry(total),
+        _count_entry(arm.steps),
+        _count_entry(arm.batch_size),
+        _number_entry(epochs),
+        _number_entry(arm.val_top1),
+        Entry(None, arm.architecture),
+        Entry(None, arm.augmentation),
+    )
+
+
+def _count_entry(value: int | None) -> Entry:
+    return Entry(None) if value is None else Entry(value, f"{value:,}")
+
+
+def _number_entry(value: float | None) -> Entry:
+    return Entry(None) if value is None else Entry(value, number(value))
