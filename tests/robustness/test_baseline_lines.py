@@ -83,7 +83,7 @@ def test_fractions_are_not_taken_for_percents_nor_percents_for_fractions():
 
 
 def test_an_arm_is_outside_by_the_mean_of_its_seeds_and_more_than_a_standard_error():
-    percents = np.array([[84.0, 88.0, 86.6], [86.9, 86.9, 86.9], [70.0, 11.0, 10.0], [7.0, 8.0, 9.0], [8.5, 8.6, 8.7]])
+    percents = np.array([[84.0, 88.0, 86.6], [86.9] * 3, [70.0, 11.0, 10.0], [7.4, 8.4, 9.4], [8.4, 8.5, 8.6]])
     assert find_extrapolated(percents, 380, lo=10.0, hi=85.0) == {1, 3}  # standard errors of 1.54 and 1.83 points
     assert find_extrapolated(percents, 10**6, lo=10.0, hi=85.0) == {0, 1, 3, 4}
 

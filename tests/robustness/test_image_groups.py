@@ -130,7 +130,8 @@ def test_groups_count_as_they_carry_the_spread():
     assert counted == pytest.approx([24, 2, 23**2 * 24**2 / (23**4 + 23)], rel=1e-6)
     noise = np.random.default_rng(8).standard_normal(1000)
     assert carried_freedom(noise, shares, 30) == pytest.approx(30, rel=0.15)
-    assert carried_freedom(np.ones(1000), shares, 30) == carried_freedom(noise[:40], shares, 30) == np.inf
+    assert carried_freedom(np.ones(1000), shares, 30) == carried_freedom(noise[:48], shares, 30) == np.inf
+    assert carried_freedom(noise[:49], shares, 30) < np.inf, "with more than two replicates per group there is a fit"
 
 
 @pytest.mark.thorough

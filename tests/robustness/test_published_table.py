@@ -73,6 +73,8 @@ def test_columns_that_seem_swapped_or_unrelated_are_told():
     assert swapped.startswith("6 of 6 models are more accurate on the shifted set")
     (fractions,) = said(CLEAN, SHIFTED / 100)
     assert "fractions beside percents?" in fractions
+    assert any("fractions among percents?" in doubt for doubt in said([0.5, *CLEAN[1:]], SHIFTED))
+    assert said([7.0, *CLEAN[1:]], [0.9, 7.0, *SHIFTED[2:]]) == (), "the least of the others is near"
     (falling,) = said(CLEAN, SHIFTED[[4, 3, 2, 1, 0, 0]])
     assert "its slope is -" in falling
     (steep,) = said(np.array([70.0, 71.0, 72.0, 73.0]), np.array([20.0, 30.0, 40.0, 50.0]))

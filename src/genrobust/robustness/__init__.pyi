@@ -6,7 +6,7 @@ from .baseline_lines import (
     fit_lines as fit_lines,
     to_scale as to_scale,
 )
-from .claims import EXPLORATORY as EXPLORATORY, CheckedClaim as CheckedClaim, check_claims as check_claims
+from .claim_checks import EXPLORATORY as EXPLORATORY, CheckedClaim as CheckedClaim, check_claims as check_claims
 from .comparison import Comparison as Comparison
 from .degrees_of_freedom import freedom_of_sum as freedom_of_sum, variance_of_mean as variance_of_mean
 from .image_groups import Groups as Groups
