@@ -30,7 +30,7 @@ from genrobust.classifiers import autocast, create_classifier, move_to, resolved
 from genrobust.core import ImageSet, LabelSpace, Subset, resolve_device
 from genrobust.data.readers import pictograms
 from genrobust.recipe import TrainConfig, load_recipe
-from genrobust.train import Mixture, Source, train
+from genrobust.train import Mixture, Source, TrainingJob, train
 from genrobust.train.loop import LOOK_EVERY
 
 CORES = 2
@@ -125,7 +125,7 @@ def run(
     mixture = Mixture([Source("real", images)], config.batch_size, config.image_size, config.crop, packed)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        train(mixture, Subset(images, [0]), labels, config, 0, out, str(device), threads, watch)
+        train(TrainingJob(mixture, Subset(images, [0]), labels, config, 0, out, str(device), threads), watch)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from genrobust.cli import app
 from genrobust.core import LabelSpace, Sample, StudyData, Subset
 from genrobust.data import begin_dataset, finish_dataset, write_shard
 from genrobust.recipe import TrainConfig
-from genrobust.train import Mixture, Source, train
+from genrobust.train import Mixture, Source, TrainingJob, train
 
 FEW, SEED = 8, 3  # classes that the classifier knows, and the seed of its training
 CONFIG = TrainConfig(
@@ -87,7 +87,7 @@ def checkpoint(pictogram_data: StudyData, few_classes: LabelSpace, tmp_path_fact
     real, val = (Subset(s, np.flatnonzero(s.labels < FEW)) for s in (pictogram_data.train, pictogram_data.val))
     folder = tmp_path_factory.mktemp("trained") / "checkpoint"
     mixture = Mixture([Source("real", real)], CONFIG.batch_size, CONFIG.image_size)
-    return train(mixture, val, few_classes, CONFIG, SEED, folder, device="cpu")
+    return train(TrainingJob(mixture, val, few_classes, CONFIG, SEED, folder, device="cpu"))
 
 
 @pytest.fixture(scope="session")

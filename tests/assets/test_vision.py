@@ -15,8 +15,8 @@ from genrobust.classifiers.sources.clip import Clip, clip_embeddings, embed_text
 from genrobust.core.assets import find_clip
 from genrobust.data.readers.pictograms import load_pictograms
 from genrobust.generate.engines.diffusers import DiffusersEngine
-from genrobust.generate.plan import plan_of
-from genrobust.generate.sample import Sampler
+from genrobust.generate.request_plan import plan_of
+from genrobust.generate.sampler import Sampler
 from genrobust.recipe.generate import GeneratorConfig
 from genrobust.recipe.load import load_recipe
 

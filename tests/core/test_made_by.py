@@ -56,7 +56,7 @@ def test_the_makers_do_not_depend_on_what_is_loaded(made: dict[str, dict[str, st
 # settings, the decoding of images, the engine and its mode, and the source of the classifier.
 DECIDE = {
     "checkpoint": {"train.loop", "recipe.classify", "recipe.numbers", "data.image_files", "train.methods.full"},
-    "dataset": {"generate.run", "generate.engines.diffusers", "generate.modes.labels", "data.shard_files"},
+    "dataset": {"generate.generation", "generate.engines.diffusers", "generate.modes.labels", "data.shard_files"},
     "predictions": {"classifiers.predict.predicting", "classifiers.sources.checkpoint", "data.image_files"},
 }
 # Packages and modules that no artifact of such a study reaches.

@@ -30,7 +30,7 @@ from genrobust.core import (
 from genrobust.core.remote import Remote
 from genrobust.data import read_filter
 from genrobust.generate import LoraConfig
-from genrobust.generate.locate import GENERATOR, LORA_FILE, find_lora
+from genrobust.generate.find_models import GENERATOR, LORA_FILE, find_lora
 from genrobust.recipe import FilterConfig
 from genrobust.study.filtering import filter_shards
 

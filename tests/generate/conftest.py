@@ -19,7 +19,7 @@ from genrobust.core import ClassLabel, ImageSet, LabelSpace, StudyData
 from genrobust.data import MemoryImages
 from genrobust.generate import Plan, plan_of
 from genrobust.generate.engines.diffusers import DiffusersEngine
-from genrobust.generate.sample import Sampler
+from genrobust.generate.sampler import Sampler
 from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
 
 

@@ -12,7 +12,7 @@ import torch
 from genrobust.core import FLAT_IMAGE
 from genrobust.data import ShardDataset
 from genrobust.generate import Generation, Plan, open_generated
-from genrobust.generate.sample import Drawing
+from genrobust.generate.sampler import Drawing
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 CPU = torch.device("cpu")

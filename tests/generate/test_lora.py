@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from genrobust.core import UserError
 from genrobust.generate import identity
-from genrobust.generate.loading import load_generator
-from genrobust.generate.locate import find_lora
+from genrobust.generate.find_models import find_lora
+from genrobust.generate.pipeline_loading import load_generator
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 NAME = "pytorch_lora_weights.safetensors"

@@ -14,8 +14,8 @@ from tiny import saved, with_safety_checker
 from genrobust.core import Artifact, UserError, hashed_seed
 from genrobust.data import MemoryImages
 from genrobust.generate import identity
-from genrobust.generate.loading import load_generator
 from genrobust.generate.mode import locate
+from genrobust.generate.pipeline_loading import load_generator
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 AGAIN = {"strength": 0.7}

@@ -6,7 +6,7 @@ from drawn import CPU, pixels
 from tiny_modern import MODERN
 
 from genrobust.core import UserError
-from genrobust.generate.loading import load_generator
+from genrobust.generate.pipeline_loading import load_generator
 
 PACKED = ["flux", "flux2-klein", "lumina2", "qwen-image", "z-image"]  # 2 x 2 latents into one
 

@@ -13,7 +13,7 @@ from tiny import saved, stable_diffusion
 from genrobust.classifiers import read_checkpoint_info
 from genrobust.data import ShardDataset
 from genrobust.data.imagenet_classes import prompt_names
-from genrobust.generate.templates import templates_of
+from genrobust.generate.prompt_templates import templates_of
 from genrobust.recipe import load_recipe
 from genrobust.study.results import baselines
 

@@ -16,7 +16,7 @@ from genrobust.classifiers.networks import training_state
 from genrobust.core import ImageSet, LabelSpace, Subset
 from genrobust.data.readers import pictograms
 from genrobust.recipe import TrainConfig
-from genrobust.train import Mixture, Source, Watch, team_of, train
+from genrobust.train import Mixture, Source, TrainingJob, Watch, team_of, train
 
 CONFIG = TrainConfig(
     architecture="test_resnet",
@@ -49,8 +49,7 @@ class Job:
         self, config: TrainConfig = CONFIG, sources: list[Source] | None = None, interpolation: str = "bicubic"
     ) -> Mixture:
         sources = sources or [Source("real", self.real)]
-        settings = config.batch_size, config.image_size, config.crop, None, interpolation
-        return Mixture(sources, *settings)
+        return Mixture(sources, config.batch_size, config.image_size, config.crop, None, interpolation)
 
     def run(
         self,
@@ -67,8 +66,9 @@ class Job:
                 config.init, self.labels.ids, lambda: [[f"a {c.prompt}"] for c in self.labels.classes]
             )
             config, how = initial.settings(config), initial.blueprint.interpolation
-        mixture, team = self.mixture(config, sources, how), team_of(workers)
-        return train(mixture, self.val, self.labels, config, seed, out, "cpu", 1, watch, team, initial)
+        mixture = self.mixture(config, sources, how)
+        job = TrainingJob(mixture, self.val, self.labels, config, seed, out, "cpu", threads=1, initial=initial)
+        return train(job, watch, team_of(workers))
 
 
 def _changed(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:

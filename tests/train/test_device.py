@@ -4,7 +4,7 @@ import pytest
 from torch.nn.functional import cross_entropy
 
 from genrobust.classifiers import create_classifier, move_to
-from genrobust.train.augment import make_augment, make_mix
+from genrobust.train.batch_augmentation import make_augment, make_mix
 
 
 @pytest.mark.parametrize(

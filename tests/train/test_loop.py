@@ -47,7 +47,7 @@ def test_bfloat16_computes_otherwise_and_leaves_weights_of_float32(job, tmp_path
 @pytest.mark.parametrize("optimizer", ["adamw", pytest.param("sgd", marks=pytest.mark.thorough)])
 def test_a_step_whose_gradients_overflow_is_skipped(job, tmp_path, monkeypatch, optimizer):
     scales, moved = [HOT], []
-    step = loop._Run._step
+    step = loop.Training.train_step
 
     def look(self, *batch):
         before = [p.detach().clone() for p in self.model.parameters()]
@@ -56,7 +56,7 @@ def test_a_step_whose_gradients_overflow_is_skipped(job, tmp_path, monkeypatch, 
         moved.append(not all(map(torch.equal, before, self.model.parameters())))
         return loss
 
-    monkeypatch.setattr(loop._Run, "_step", look)
+    monkeypatch.setattr(loop.Training, "train_step", look)
     monkeypatch.setattr(training_state, "FIRST_SCALE", HOT)
     job.run(tmp_path / "out", steps=24, optimizer=optimizer, **HALF)
     assert moved[0] is False and moved[-1] is True
@@ -65,12 +65,12 @@ def test_a_step_whose_gradients_overflow_is_skipped(job, tmp_path, monkeypatch, 
 
 def ruin(of, step, pattern):
     """In a run: after `step`, a tensor whose name holds `pattern` is NaN."""
-    take = loop._Run._step
+    take = loop.Training.train_step
 
     def ruined(self, done, *batch):
         loss = take(self, done, *batch)
         if done == step:
-            state = {"model": self.model, "ema": self.ema.module}[of].state_dict()
+            state = {"model": self.model, "ema": self.average.module}[of].state_dict()
             next(tensor for name, tensor in state.items() if pattern in name).fill_(math.nan)
         return loss
 
@@ -87,7 +87,7 @@ def ruin(of, step, pattern):
     ids=str,
 )
 def test_weights_that_are_no_numbers_end_a_training(job, tmp_path, monkeypatch, of, step, pattern, changes):
-    monkeypatch.setattr(loop._Run, "_step", ruin(of, step, pattern))
+    monkeypatch.setattr(loop.Training, "train_step", ruin(of, step, pattern))
     with pytest.raises(GenrobustError, match=f"{pattern} is NaN or infinite, at step .*train.learning_rate"):
         job.run(tmp_path / "out", **{"steps": 12, **changes})
     assert not (tmp_path / "out" / "manifest.json").exists()

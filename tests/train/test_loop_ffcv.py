@@ -1,5 +1,7 @@
 """The settings of the ImageNet example of FFCV, which Bansal and Grover (2023) trained with: alone and together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,10 @@ from torch.nn import functional as F
 from genrobust.classifiers import LossScaler, create_classifier, move_to, read_checkpoint_info
 from genrobust.core import Subset, UserError, hashed_seed
 from genrobust.recipe import TrainConfig
-from genrobust.train import Mixture, Source, loop, train
-from genrobust.train.loop import learning_rate
+from genrobust.train import Mixture, Source, train
+from genrobust.train.loop import Training, learning_rate
 from genrobust.train.optimizer import make_optimizer
-from genrobust.train.team import ALONE
+from genrobust.train.training_job import TrainingJob
 
 PAPER = {
     "optimizer": "momentum",
@@ -65,8 +67,9 @@ def test_all_settings_together_take_the_steps_of_ffcv_s_loop(job, tmp_path):
     changes = {"architecture": "resnet18", "augmentation": "none", "model_kwargs": {"zero_init_last": False}}
     config = job.config.changed(PAPER | changes, "train")
     mixture = Mixture([Source("real", Subset(job.real, np.arange(64)))], 16, 32)  # four batches an epoch
-    watch = lambda step, metrics: None  # noqa: E731
-    run = loop._Run(mixture, none(job), job.labels, config, 0, tmp_path, torch.device("cpu"), watch, ALONE, {})
+    training = TrainingJob(mixture, none(job), job.labels, config, 0, tmp_path)
+    run = Training(training, torch.device("cpu"))
+    run.prepare()
     ours, theirs = run.model.network, torchvision.models.resnet18(num_classes=8)
     assert [name for name, _ in ours.named_parameters()] == [name for name, _ in theirs.named_parameters()]
     theirs.load_state_dict(ours.state_dict())
@@ -81,7 +84,7 @@ def test_all_settings_together_take_the_steps_of_ffcv_s_loop(job, tmp_path):
         F.cross_entropy(logits, labels, label_smoothing=0.1).backward()
         before = [p.detach().clone() for p in theirs.parameters()]
         optimizer.step()
-        run._step(step, images, labels)
+        run.train_step(step, images, labels)
         for (name, new), old, own in zip(theirs.named_parameters(), before, ours.parameters(), strict=True):
             moved, apart = (new - old).norm().item(), (own - new).norm().item()
             assert apart <= 0.01 * moved + 1e-6, (step, name, apart, moved)
@@ -119,10 +122,10 @@ def test_the_last_step_is_kept_and_the_validations_are_recorded(job, tmp_path):
 
 def test_without_validation_images_nothing_is_chosen(job, tmp_path):
     config, seen = job.config.changed({"keep": "last"}, "train"), []
-    keys = job.mixture(config), none(job), job.labels, config, 0
-    out = train(*keys, tmp_path / "out", "cpu", 1, watch=lambda step, metrics: seen.append((step, dict(metrics))))
+    training = TrainingJob(job.mixture(config), none(job), job.labels, config, 0, tmp_path / "out", "cpu", threads=1)
+    out = train(training, lambda step, metrics: seen.append((step, dict(metrics))))
     assert all("val_top1" not in metrics for _, metrics in seen) and seen[-1][0] == 12
     info = read_checkpoint_info(out)
     assert (info.training["best_step"], info.training["best_val_top1"], info.training["history"]) == (12, None, [])
     with pytest.raises(UserError, match=r"is empty.*train\.keep: last"):
-        train(*keys[:3], job.config, 0, tmp_path / "best", "cpu", 1)
+        train(replace(training, config=job.config, out=tmp_path / "best"))

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from genrobust.classifiers import prepare
 from genrobust.core import Subset, UserError, digest
-from genrobust.train import Mixture, Source, mixture as module
+from genrobust.train import Mixture, Source, batch_pixels
 
 
 def both(job, real=None, wild=None, batch_size=16):
@@ -72,7 +73,7 @@ def test_labels_belong_to_their_images(job):
     for place, number in enumerate(mixture.indices(0, 2)):
         source, index = every[number]
         assert int(labels[place]) == int(source.labels[index]) == int(mixture.labels[number])
-        expected = module.prepare(source.image(index), 32)
+        expected = prepare(source.image(index), 32)
         assert np.array_equal(images[place].permute(1, 2, 0).numpy(), expected)
 
 
@@ -82,15 +83,16 @@ def test_of_images_in_the_order_of_their_files_a_fair_sample_is_taken(job):
     for step in (1, -1):
         stored = Subset(job.real, np.arange(len(job.real))[::step])
         stored.as_stored = True
-        chosen = [Mixture([Source("real", stored, per_class=n)], 16, 32)._index_in for n in (3, 5)]
-        taken.append([{stored.keys[i] for i in indices} for indices in chosen])
+        taken.append([set(Mixture([Source("real", stored, per_class=n)], 16, 32).parts[0].keys) for n in (3, 5)])
     assert taken[0] == taken[1] and taken[0][0] < taken[0][1]
 
 
 def test_per_class_and_fraction_take_nested_prefixes(job):
     def taken(**how):
-        mixture = Mixture([Source("real", job.real, **how)], 16, 32)
-        return set(mixture._index_in.tolist())
+        (part,) = Mixture([Source("real", job.real, **how)], 16, 32).parts
+        return {place_of[key] for key in part.keys}
+
+    place_of = {key: place for place, key in enumerate(job.real.keys)}
 
     three, five = taken(per_class=3), taken(per_class=5)
     assert three < five
@@ -105,10 +107,8 @@ def test_per_class_and_fraction_take_nested_prefixes(job):
 
 def test_pixels_do_not_depend_on_the_cache(job, monkeypatch):
     kept = both(job).batch(0, 0)[0]
-    monkeypatch.setattr(module, "CACHE_BYTES", 0)
-    streamed = both(job)
-    assert streamed._pixels is None
-    assert torch.equal(kept, streamed.batch(0, 0)[0])
+    monkeypatch.setattr(batch_pixels, "CACHE_BYTES", 0)
+    assert torch.equal(kept, both(job).batch(0, 0)[0])
 
 
 def test_fingerprint_follows_content_and_weights(job):
@@ -164,8 +164,8 @@ def test_an_image_weighs_as_much_as_it_is_drawn(job, weights, balance):
         mixture = Mixture([*sources, Source("wild", few, weights[1], balance=balance)], 20, 32)
     drawn = np.concatenate([mixture.indices(0, step) for step in range(3000)])
     often = np.bincount(drawn, minlength=len(mixture)) / len(drawn)
-    assert mixture.image_weights.sum() == pytest.approx(1)
-    assert mixture.image_weights == pytest.approx(often, rel=0.02)
+    assert mixture.image_weights().sum() == pytest.approx(1)
+    assert mixture.image_weights() == pytest.approx(often, rel=0.02)
     assert (len(set(often.round(4))) > 2) == bool(balance)
 
 

@@ -13,7 +13,8 @@ from genrobust.classifiers import create_classifier, last_linear, predict_logits
 from genrobust.core import GenrobustError, KeptParts, Subset
 from genrobust.recipe import TrainConfig
 from genrobust.train import Mixture, Source
-from genrobust.train.probe import STRENGTHS, embed, fit_probe, solve
+from genrobust.train.logistic_regression import solve
+from genrobust.train.probe import STRENGTHS, Embedder, fit_probe
 
 CPU = torch.device("cpu")
 
@@ -28,9 +29,9 @@ def problem():
 
 
 def logits(features, labels, weights, penalty, **more):
-    given = (torch.from_numpy(of) for of in (features, labels, weights))
-    rows, bias, loss = solve(*given, 3, penalty, **more)
-    return features @ rows.numpy().T + bias.numpy(), loss
+    given = [torch.from_numpy(array) for array in (features, labels, weights)]
+    found = solve(*given, 3, penalty, **more)
+    return found.logits(given[0]).numpy(), found.loss
 
 
 def apart(found, wanted):
@@ -99,9 +100,9 @@ def test_the_last_layer_is_the_solution_for_its_features(architecture, kwargs, b
     answers = predict_logits(model, images, 32, 32, CPU)
     x, y = np.concatenate(features), torch.from_numpy(images.labels.astype(np.int64))
     weights = torch.from_numpy(1 / sizes[images.labels] if balance else np.ones(len(x)))
-    rows, bias, loss = solve(torch.from_numpy(x), y, weights, 8, found.penalty)
-    assert np.abs(answers - (x @ rows.numpy().T + bias.numpy())).max() < 1e-3
-    assert found.loss == pytest.approx(loss, rel=1e-4)
+    wanted = solve(torch.from_numpy(x), y, weights, 8, found.penalty)
+    assert np.abs(answers - wanted.logits(torch.from_numpy(x)).numpy()).max() < 1e-3
+    assert found.loss == pytest.approx(wanted.loss, rel=1e-4)
     top1 = 100 * (predict_logits(model, job.val, 32, 32, CPU).argmax(axis=1) == job.val.labels).mean()
     assert found.val_top1 == pytest.approx(top1)
 
@@ -132,7 +133,7 @@ PARTS_OF_2000 = TrainConfig(init="x", method="linear-probe", image_size=32, batc
 def embedded(images, parts):
     torch.manual_seed(0)
     model = create_classifier("test_resnet", 8, 32)
-    return embed(model, images, PARTS_OF_2000, "bicubic", CPU, parts)
+    return Embedder(model, PARTS_OF_2000, "bicubic", CPU, parts).embed(images)
 
 
 def test_a_killed_embedding_goes_on(tmp_path):

@@ -1,4 +1,4 @@
-"""Engines: the libraries that turn requests into images, found by the name in a recipe."""
+"""Engines: the libraries that turn requests into images, chosen by name in a recipe."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ if TYPE_CHECKING:
 
 
 class EngineConfig(GeneratorConfig):
-    """The section of an engine that has no keys of its own; the base of those that have some."""
+    """The section of an engine without keys of its own; the base for engines with some."""
 
 
 class Engine(ABC):
-    """A library, with a generator that it has loaded, that turns requests into images.
+    """A library with a loaded generator, which turns requests into images.
 
     A recipe names it under ``generator.engine``. Another package adds one through the entry point group
     ``genrobust.engines``.
+
+    Attributes:
+        modes: The values of `generator.mode` that it supports.
+        options: The section, with the engine's own keys.
+        on_server: Whether images are computed elsewhere, and so do not depend on this machine's device.
     """
 
-    modes: ClassVar[Collection[str]] = ("labels",)  # the values of generator.mode that it draws in
-    options: ClassVar[type[GeneratorConfig]] = EngineConfig  # the section, with the engine's own keys
-    on_server: ClassVar[bool] = False  # nothing is computed here: no image depends on this machine's device
+    modes: ClassVar[Collection[str]] = ("labels",)
+    options: ClassVar[type[GeneratorConfig]] = EngineConfig
+    on_server: ClassVar[bool] = False
 
     def __init__(
         self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
@@ -38,7 +43,7 @@ class Engine(ABC):
         Args:
             config: The recipe's section, an instance of `options`.
             labels: The classes; a request's ``label`` is an index into them.
-            sources: The real images that requests name as their ``source``, for a mode that draws from images.
+            sources: The real images that requests name as their ``source``, for a mode that reads images.
             device: Where to compute.
 
         Raises:
@@ -46,17 +51,19 @@ class Engine(ABC):
         """
         self.config, self.labels, self.device = config, labels, device
         self._sources = sources
-        self._indices = {key: index for index, key in enumerate(sources.keys)} if sources is not None else {}
+        self._source_indices: dict[str, int] = {}
+        if sources is not None:
+            self._source_indices = {key: index for index, key in enumerate(sources.keys)}
 
     @classmethod
     def options_in(cls, mode: str) -> type[GeneratorConfig]:
-        """Return the section in `mode`, one of `modes`."""
-        del mode  # most have the same keys in all
+        """Return the section in `mode`, one of `modes`. By default it is the same in all modes."""
+        del mode
         return cls.options
 
     @classmethod
     def parts(cls, config: GeneratorConfig) -> Collection[type]:
-        """Return the classes that draw the images of `config`, of which another package may have brought some."""
+        """Return the classes that draw the images of `config`; other packages may have registered some."""
         return cls, type(config)
 
     @classmethod
@@ -69,29 +76,29 @@ class Engine(ABC):
 
     @abstractmethod
     def draw(self, requests: Sequence[Request]) -> Sequence[np.ndarray | None]:
-        """Draw one image a request, in order: RGB [H, W, 3], uint8, or float in [0, 1].
+        """Draw one image for each request, in order: RGB [H, W, 3], uint8, or float in [0, 1].
 
         None stands for an image that the engine's own safety checker refused. An image depends on its request alone,
         up to rounding: its noise comes from ``request.seed``, which differs each time that an image is drawn again.
         """
 
     def expect(self, batch: int) -> None:
-        """Prepare to draw a `batch` of images at once; called once, before the first is drawn."""
-        del batch  # most need no preparation
+        """Prepare to draw batches of `batch` images; called once, before the first. By default does nothing."""
+        del batch
 
     @classmethod
     def weights_bytes(cls, config: GeneratorConfig) -> int:
-        """The bytes of the weights that each process loads; 0 where they are on a server."""
+        """Return the size in bytes of the weights that each process loads; 0 if they are on a server."""
         return 0
 
     @classmethod
     def check_amount(cls, config: GeneratorConfig, images: int) -> None:
-        """Raise UserError if `images` is more than `config` allows, for example to limit their cost."""
-        del config, images  # what is drawn here costs nothing but time
+        """Raise UserError if `images` is more than `config` allows. By default there is no limit."""
+        del config, images
 
     @property
     def record(self) -> dict[str, Any]:
-        """How each image was made, in columns of the dataset's sidecar, such as ``steps`` and ``width``.
+        """How each image was made, as columns of the dataset's sidecar: ``steps``, ``width``.
 
         Anything else that decides the images belongs in `identity`, which the dataset's manifest holds.
         """
@@ -99,14 +106,15 @@ class Engine(ABC):
         return {"generator": generator, "mode": self.config.mode, "device": self.device.type}
 
     def source_image(self, request: Request) -> Image.Image:
-        """Return the real image that `request` begins from, RGB.
+        """Load the real image that `request` starts from, RGB.
 
         Raises:
             UserError: The image cannot be read; the message names the key of the request.
         """
-        assert self._sources is not None and request.source is not None  # the plan was made with the same images
+        # The plan was made with the same images.
+        assert self._sources is not None and request.source is not None
         try:
-            return self._sources.image(self._indices[request.source])
+            return self._sources.image(self._source_indices[request.source])
         except (UserError, OSError) as error:
             described = f"the source image {request.source} of the request {request.key}"
             raise UserError(f"{described} cannot be read: {error}") from error
@@ -116,7 +124,7 @@ def engine_of(config: GeneratorConfig) -> type[Engine]:
     """Return the engine that `config` names.
 
     Raises:
-        UserError: An engine whose package is broken or clashes.
+        UserError: The engine's package is broken, or its name is taken twice.
     """
     engine = ENGINES.get(config.engine)
     assert issubclass(engine, Engine), f"{engine!r} is registered as an engine and extends no genrobust.Engine"
@@ -124,9 +132,9 @@ def engine_of(config: GeneratorConfig) -> type[Engine]:
 
 
 def identity(config: GeneratorConfig) -> dict[str, Any]:
-    """Return what decides a generator's images, as flat JSON: two equal identities draw the same. Loads no weights.
+    """Return everything that decides a generator's images, as flat JSON, without loading weights.
 
     Raises:
-        UserError: The engine's package is broken or clashes, or the generator cannot be found.
+        UserError: The engine's package is broken, its name is taken twice, or the generator cannot be found.
     """
     return {**engine_of(config).identity(config), **config.sampling()}

@@ -1,4 +1,4 @@
-"""The files of a generator in the diffusers format that are loaded, and their hash: a folder may hold others."""
+"""The files of a generator in the diffusers format that are loaded, and their hash. A folder may hold other files."""
 
 from __future__ import annotations
 
@@ -9,32 +9,44 @@ from pathlib import Path
 from genrobust.core import MANIFEST, hash_files
 
 INDEX = "model_index.json"
-CONFIGURATIONS = {".json", ".txt", ".model"}  # the last are vocabularies of SentencePiece, as of T5
-_SHARD = re.compile(r"-\d{5}-of-\d{5}")  # in the names of weights in several files
+# Suffixes of configurations; .model is a vocabulary of SentencePiece, as of T5.
+CONFIGURATIONS = {".json", ".txt", ".model"}
+# In the names of weights that are split into several files.
+_SHARD = re.compile(r"-\d{5}-of-\d{5}")
 
 
 def part_files(part: Path, variant: str | None) -> list[Path]:
-    """Return the files that are loaded of a part of a generator, its folder: weights of one variant, configurations.
+    """Return the files that are loaded from the folder `part`: weights of one variant, and configurations.
 
-    A part without weights of the variant is loaded from its plain ones. Pickles and lists of weights in several files
-    are left out.
+    A part without weights of the variant is loaded from its plain weights. Pickles, and lists of split weights, are
+    left out.
     """
-    weights = [path for path in part.iterdir() if path.suffix == ".safetensors"]
-    chosen = [path for path in weights if _variant(path) == (variant or "")]
-    more = [path for path in part.iterdir() if path.suffix in CONFIGURATIONS and ".index." not in path.name]
-    return [*sorted(chosen or [path for path in weights if not _variant(path)]), *sorted(more)]
+    weights: list[Path] = []
+    plain_weights: list[Path] = []
+    configurations: list[Path] = []
+    for path in sorted(part.iterdir()):
+        if path.suffix == ".safetensors":
+            if _variant(path) == (variant or ""):
+                weights.append(path)
+            if not _variant(path):
+                plain_weights.append(path)
+        elif path.suffix in CONFIGURATIONS and ".index." not in path.name:
+            configurations.append(path)
+    return [*(weights or plain_weights), *configurations]
 
 
 def hash_generator(folder: Path, variant: str | None = None) -> str:
-    """SHA-256, in hex, of what is loaded of the generator in `folder`: weights of `variant`, all configurations.
+    """Hash everything that is loaded from `folder`, SHA-256 in hex: weights of `variant`, and all configurations.
 
     A process reads files that do not change only once.
     """
-    configurations = [path for path in folder.iterdir() if path.suffix in CONFIGURATIONS and path.is_file()]
-    configurations = [path for path in configurations if path.name != MANIFEST]
-    return hash_files(
-        folder, [*configurations, *(path for part in part_folders(folder) for path in part_files(part, variant))]
-    )
+    files = []
+    for path in folder.iterdir():
+        if path.suffix in CONFIGURATIONS and path.is_file() and path.name != MANIFEST:
+            files.append(path)
+    for part in part_folders(folder):
+        files += part_files(part, variant)
+    return hash_files(folder, files)
 
 
 def part_folders(folder: Path) -> list[Path]:
@@ -44,5 +56,5 @@ def part_folders(folder: Path) -> list[Path]:
 
 
 def _variant(path: Path) -> str:
-    """The variant that the name of a file of weights says, "" for none: ``model.fp16.safetensors``."""
+    """Return the variant in the name of a file of weights ("" for none): ``model.fp16.safetensors``."""
     return _SHARD.sub("", path.stem).partition(".")[2]

@@ -1,7 +1,7 @@
-"""A linear autoencoder of square patches: the latents of a class model that is trained on images of any kind.
+"""A linear autoencoder of square patches, for the latents of a class model that is trained on any kind of images.
 
-For small images and a few thousand of them it keeps more than a trained one: it is computed, in seconds, and not
-learned. A diffusers folder names this module, so that pipelines load it where genrobust is installed.
+For a few thousand small images it loses less than a trained autoencoder, and it is computed in seconds instead of
+learned. A diffusers folder names this module, so pipelines load it wherever genrobust is installed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from torch import Tensor, nn
 
 from genrobust.recipe import PATCH
 
-WHITENING = 0.5  # a component is divided by its standard deviation to this power: between 0, pixels, and 1, white
-SURE = -30.0  # the log variance of latents that are no guess
+# A component is divided by its standard deviation to this power: 0 keeps pixels, 1 whitens.
+WHITENING = 0.5
+# Smallest variance of a component in the scale of latents, relative to the largest.
+LEAST_VARIANCE = 1e-9
+# Log variance of exact latents: encoding is deterministic.
+EXACT = -30.0
 
 
 class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # as all models of diffusers
-    """Turns each patch of PATCH x PATCH pixels into `latent_channels` numbers, and back, as a linear map."""
+    """Converts each patch of PATCH x PATCH pixels to `latent_channels` numbers, and back, by a linear map."""
 
     @register_to_config
     def __init__(self, latent_channels: int, scaling_factor: float = 1.0, shift_factor: float | None = None) -> None:
@@ -33,9 +37,8 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # as all
     def encode(self, pixels: Tensor) -> AutoencoderKLOutput:
         """Encode images [B, 3, H, W] in [-1, 1] to latents [B, C, H / PATCH, W / PATCH]."""
         means = self.encoder(pixels)
-        return AutoencoderKLOutput(
-            latent_dist=DiagonalGaussianDistribution(torch.cat([means, torch.full_like(means, SURE)], dim=1))
-        )
+        parameters = torch.cat([means, torch.full_like(means, EXACT)], dim=1)
+        return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(parameters))
 
     def decode(self, latents: Tensor, return_dict: bool = True, **unused: object) -> DecoderOutput | tuple[Tensor]:
         """Decode latents [B, C, h, w] to images [B, 3, h * PATCH, w * PATCH]."""
@@ -45,29 +48,42 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # as all
 
 @torch.no_grad()
 def fit_patches(batches: Iterable[Tensor], components: int) -> PatchAutoencoder:
-    """Return the autoencoder whose latents are the first principal components of the patches of images.
+    """Make the autoencoder whose latents are the first principal components of the patches of images.
 
-    Their mean square over all components is 1.
+    The mean square of the latents, over all components, is 1.
 
     Args:
         batches: Images [B, 3, H, W] in [-1, 1], on the CPU.
         components: The number of latent channels, at most 3 * PATCH^2.
     """
-    count, total, products = 0, torch.zeros(3 * PATCH**2, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    count = 0
+    total = torch.zeros(3 * PATCH**2, dtype=torch.float64)
+    products = torch.zeros((), dtype=torch.float64)
     for batch in batches:
+        # [B, 3, H, W] -> [patches of all images, 3 * PATCH^2], channel by channel.
         patches = nn.functional.unfold(batch, PATCH, stride=PATCH).transpose(1, 2).flatten(0, 1).double()
-        count, total, products = count + len(patches), total + patches.sum(0), products + patches.T @ patches
-    color = (total / count).view(3, -1).mean(1)  # of a channel: a convolution adds one number to all pixels of a patch
-    mean = color.repeat_interleave(PATCH**2)
-    covariance = products / count - torch.outer(total / count, mean) - torch.outer(mean, total / count)
-    covariance += torch.outer(mean, mean)
-    variances, vectors = (part.flip(-1)[..., :components] for part in torch.linalg.eigh(covariance))
-    scale = variances.clamp_min(variances[0] * 1e-9) ** (-WHITENING / 2)
+        count += len(patches)
+        total = total + patches.sum(0)
+        products = products + patches.T @ patches
+
+    # Center each channel by one number: that is what the bias of a transposed convolution can add.
+    mean = total / count
+    color = mean.view(3, -1).mean(1)
+    center = color.repeat_interleave(PATCH**2)
+    covariance = products / count - torch.outer(mean, center) - torch.outer(center, mean)
+    covariance += torch.outer(center, center)
+
+    # Eigenvalues ascend: take the last.
+    variances, vectors = torch.linalg.eigh(covariance)
+    variances = variances.flip(-1)[..., :components]
+    vectors = vectors.flip(-1)[..., :components]
+    scale = variances.clamp_min(variances[0] * LEAST_VARIANCE) ** (-WHITENING / 2)
     scale /= (variances * scale**2).mean().sqrt()
+
     autoencoder = PatchAutoencoder(components)
     shape = (components, 3, PATCH, PATCH)
     autoencoder.encoder.weight.copy_((vectors * scale).T.reshape(shape))
-    autoencoder.encoder.bias.copy_(-(vectors * scale).T @ mean)
+    autoencoder.encoder.bias.copy_(-(vectors * scale).T @ center)
     autoencoder.decoder.weight.copy_((vectors / scale).T.reshape(shape))
     autoencoder.decoder.bias.copy_(color)
     return autoencoder

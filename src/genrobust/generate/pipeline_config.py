@@ -1,4 +1,4 @@
-"""The keys of the diffusers engine: those of every mode, and those that modes share."""
+"""The keys of the diffusers engine: for every mode, and shared by several modes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ class DiffusersConfig(GeneratorConfig):
 
     @property
     def evaluations(self) -> float:
-        return self.drawn_steps * (2 if self.guidance_scale > 1 else 1)
+        is_guided = self.guidance_scale > 1
+        return self.drawn_steps * (2 if is_guided else 1)
 
     @property
     def precision(self) -> str:
@@ -104,7 +105,10 @@ class PromptedConfig(SizedConfig):
     lora: Annotated[LoraConfig | None, short_for("model")] = None
 
     def sampling(self) -> dict[str, Any]:
-        return super().sampling() | ({} if self.lora is None else {"lora_scale": self.lora.scale})
+        sampling = super().sampling()
+        if self.lora is not None:
+            sampling["lora_scale"] = self.lora.scale
+        return sampling
 
 
 class AdaptedConfig(SizedConfig):
@@ -113,4 +117,7 @@ class AdaptedConfig(SizedConfig):
     adapter: Annotated[AdapterConfig | None, short_for("model")] = None
 
     def sampling(self) -> dict[str, Any]:
-        return super().sampling() | ({} if self.adapter is None else {"adapter_scale": self.adapter.scale})
+        sampling = super().sampling()
+        if self.adapter is not None:
+            sampling["adapter_scale"] = self.adapter.scale
+        return sampling

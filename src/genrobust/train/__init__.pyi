@@ -1,5 +1,7 @@
-from .crops import RESIZING as RESIZING
 from .loop import Watch as Watch, train as train
-from .mixture import Mixture as Mixture, Source as Source
+from .mixed_images import Source as Source
+from .mixture import Mixture as Mixture
 from .packed import PACKING as PACKING, PackedImages as PackedImages, to_pack as to_pack
+from .random_crops import RESIZING as RESIZING
 from .team import team_of as team_of
+from .training_job import TrainingJob as TrainingJob

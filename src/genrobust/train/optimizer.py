@@ -13,57 +13,81 @@ from genrobust.classifiers import Classifier, LossScaler
 from genrobust.core import GenrobustError, compiler_options, room_for_code
 from genrobust.recipe import TrainConfig
 
+# Modules whose errors come from torch.compile.
 COMPILERS = ("torch._dynamo", "torch._inductor", "torch._functorch")
+MESSAGE_LENGTH = 200  # characters of a compiler's message
 
 
 def make_optimizer(model: Classifier, config: TrainConfig, scaler: LossScaler) -> torch.optim.Optimizer:
-    """Return the optimizer of all of `model` that learns."""
+    """Make the optimizer of all parameters that require gradients."""
+    parameters: Any = model
+    if config.no_decay is not None:
+        parameters = _decay_groups(model, config.no_decay)
     optimizer = create_optimizer_v2(
-        model if config.no_decay is None else _decay_groups(model, config.no_decay),
+        parameters,
         opt=config.optimizer,
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
         momentum=config.momentum,
-        fused=True,  # a quarter of the time of torch's default on a CPU
+        fused=True,  # a quarter of the time of the default on a CPU
     )
     if scaler.is_enabled() and config.optimizer != "adamw":
-        # Zeros change no step. torch leaves what it makes at a first step that is skipped without any value.
-        for parameter in [parameter for group in optimizer.param_groups for parameter in group["params"]]:
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        _start_momentum(optimizer)
     return optimizer
 
 
+def _start_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Create the momentum buffers of SGD as zeros, which changes no step.
+
+    torch creates them at the first step, but leaves them uninitialized if float16 gradients overflow there.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
 def _decay_groups(model: Classifier, excluded: Sequence[str]) -> list[dict[str, Any]]:
-    """Return two groups of parameters: with weight decay, and without, where the name contains a text of `excluded`."""
-    groups: tuple[dict[str, Any], ...] = ({"params": []}, {"params": [], "weight_decay": 0.0})
+    """Group parameters: with weight decay, and without it if the name contains a text of `excluded`."""
+    decayed: list[torch.nn.Parameter] = []
+    undecayed: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:  # a method may freeze some
+        if not parameter.requires_grad:
             continue
         local_name = name.removeprefix("network.")
-        groups[any(text in local_name for text in excluded)]["params"].append(parameter)
-    return [group for group in groups if group["params"]]
+        if any(text in local_name for text in excluded):
+            undecayed.append(parameter)
+        else:
+            decayed.append(parameter)
+    groups: list[dict[str, Any]] = []
+    if decayed:
+        groups.append({"params": decayed})
+    if undecayed:
+        groups.append({"params": undecayed, "weight_decay": 0.0})
+    return groups
 
 
 def compile_network(model: Classifier, config: TrainConfig) -> None:
-    """Let `model` be compiled at its first step, where `config` says so; names of weights stay.
+    """Compile `model` at its first step if `config` asks for it. Names of weights stay.
 
-    Its copies, such as the average of the weights, are not compiled. Each size of images has code of its own.
+    Copies, such as the weight average, are not compiled. Each image size has its own code.
     """
     if config.compile:
-        room_for_code(config.model_dump_json())  # the same settings have the same shapes
+        # Equal settings have equal shapes, so trainings with the same settings share compiled code.
+        room_for_code(config.model_dump_json())
         model.compile(dynamic=False, options=compiler_options())
 
 
 @contextmanager
 def explain_compilation(config: TrainConfig) -> Iterator[None]:
-    """Raise what a compiler raises in the block, where a network is compiled, as a GenrobustError."""
+    """Turn an error of the compiler in the block into a GenrobustError that names `train.compile`."""
     try:
         yield
     except RuntimeError as error:
         if not (config.compile and type(error).__module__.startswith(COMPILERS)):
             raise
-        why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        reason = lines[0] if lines else type(error).__name__
         raise GenrobustError(
-            f"train.compile: {config.architecture} cannot be compiled on this machine ({why[:200]}): set it to false, "
-            "or install what is missing, such as a C++ compiler"
+            f"train.compile: {config.architecture} cannot be compiled on this machine ({reason[:MESSAGE_LENGTH]}): "
+            "set it to false, or install the missing part, such as a C++ compiler"
         ) from error

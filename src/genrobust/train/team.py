@@ -1,4 +1,4 @@
-"""Who trains one classifier: one process, or several that each learn from a share of every batch (DDP)."""
+"""The processes that train one classifier: one alone, or several with a share of every batch each (PyTorch's DDP)."""
 
 from __future__ import annotations
 
@@ -26,30 +26,31 @@ class Team:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that validates, averages the weights and saves."""
+        """Whether this process validates, averages the weights and saves."""
         return self.rank == 0
 
     @property
     def rows(self) -> slice:
-        """This process's share of a batch: every `size`-th image, since a block could be of one source alone."""
+        """The rows of a batch for this process: every `size`-th, because a block could come from one source alone."""
         return slice(self.rank, None, self.size)
 
     @property
     def seed_suffix(self) -> tuple[int, ...]:
-        """The numbers that the random draws of this process depend on beside the seed and the step."""
+        """Numbers that the seed of a step depends on in addition: none for one process."""
         return () if self.size == 1 else (self.rank,)
 
     def wrap_ddp(self, network: nn.Module) -> nn.Module:
-        """Return `network` so that a backward pass averages the gradients, and the main process's buffers count."""
+        """Wrap `network` so that a backward pass averages gradients. Buffers come from the main process."""
         if self.size == 1:
             return network
-        devices = [torch.cuda.current_device()] if next(network.parameters()).is_cuda else None
-        # None is unused. Without that flag, DDP orders the gradients anew after its first step, and sums of three or
-        # more would round differently in a resumed training.
-        return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=True)
+        is_cuda = next(network.parameters()).is_cuda
+        device_ids = [torch.cuda.current_device()] if is_cuda else None
+        # No parameter is unused. But without this flag DDP reorders gradients after its first step, and sums of three
+        # or more would round differently in a resumed training.
+        return DistributedDataParallel(network, device_ids=device_ids, find_unused_parameters=True)
 
     def mean(self, value: Tensor) -> Tensor:
-        """Return the mean of every process's `value`, a scalar."""
+        """Return the mean over processes of `value`, a scalar."""
         if self.size == 1:
             return value
         total = value.clone()
@@ -69,14 +70,15 @@ ALONE = Team()
 
 
 def team_of(workers: int) -> Team:
-    """Return this process's place in the team of `workers` processes that it was started in.
+    """Return the team of `workers` processes that this process was started in.
 
     Raises:
-        UserError: It was started in no such team.
+        UserError: It was not started in such a team.
     """
     if workers == 1:
         return ALONE
-    size = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    is_started = dist.is_available() and dist.is_initialized()
+    size = dist.get_world_size() if is_started else 1
     if size != workers:
         raise UserError(
             f"train.workers: {workers} processes train this classifier together, but this is one of {size}: the "

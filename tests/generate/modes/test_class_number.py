@@ -11,8 +11,8 @@ from tiny import dit, saved
 
 from genrobust.core import ClassLabel, LabelSpace, UserError
 from genrobust.generate.engines.diffusers import DiffusersEngine
-from genrobust.generate.loading import load_generator
 from genrobust.generate.modes.class_number import class_numbers
+from genrobust.generate.pipeline_loading import load_generator
 from genrobust.recipe import GeneratorConfig
 
 NAMES = {"0": "tench, Tinca tinca", "1": "crane", "2": "Rocket, projectile", "3": "guitar", "4": "crane", "5": "camera"}

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from genrobust.core import UserError
 from genrobust.generate.engines.diffusers import DiffusersEngine
-from genrobust.generate.loading import load_generator
+from genrobust.generate.pipeline_loading import load_generator
 from genrobust.recipe import Recipe
 
 KINDS = ["instruct-pix2pix", pytest.param("instruct-pix2pix-xl", marks=pytest.mark.thorough), "flux-kontext"]

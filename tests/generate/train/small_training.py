@@ -13,10 +13,10 @@ from genrobust.classifiers.networks import training_state
 from genrobust.core import Artifact, ImageSet, LabelSpace, Manifest, Subset
 from genrobust.data.readers import pictograms
 from genrobust.generate import ClassModel, Finetune, train_generator
-from genrobust.generate.loading import load_generator
 from genrobust.generate.mode import Generator
+from genrobust.generate.pipeline_loading import load_generator
+from genrobust.generate.train.generator_trainer import GeneratorTrainer
 from genrobust.generate.train.objective import Objective
-from genrobust.generate.train.trainer import GeneratorTrainer
 from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig, PromptConfig
 
 CPU = torch.device("cpu")
@@ -67,4 +67,4 @@ def started(base: Path, out: Path, kind: str = "full", **changes: Any) -> Genera
     """A training before its first step."""
     wanted = objective(base, kind, **changes)
     Artifact(out).begin(Manifest("generator"))
-    return GeneratorTrainer(*wanted.start(CPU), wanted.config, 0, out, {})
+    return GeneratorTrainer(wanted, CPU, out, {})

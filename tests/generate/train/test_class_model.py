@@ -14,10 +14,10 @@ from genrobust.core import LabelSpace, Subset, UserError
 from genrobust.data import MemoryImages
 from genrobust.generate import plan_of, styles_of, train_generator
 from genrobust.generate.engines.diffusers import DiffusersEngine
-from genrobust.generate.loading import load_generator
 from genrobust.generate.patch_autoencoder import fit_patches
-from genrobust.generate.sample import Sampler
-from genrobust.generate.speed import compile_network, large_blocks
+from genrobust.generate.pipeline_loading import load_generator
+from genrobust.generate.placement import compile_network, large_blocks
+from genrobust.generate.sampler import Sampler
 from genrobust.generate.train.class_model import NULL, ClassCondition, Numbers, StyledTable
 from genrobust.generate.train.objective import in_range, load_views
 from genrobust.recipe import PATCH, GenerateConfig, GeneratorConfig
@@ -80,8 +80,8 @@ def test_it_begins_as_nothing_and_drops_no_class_by_itself(base, tmp_path):
 
     assert answer().abs().max() == 0
     for step in range(2):
-        training._gradient(step)
-        training._update()
+        training.compute_gradient(step)
+        training.update()
     torch.manual_seed(0)
     first = answer()
     assert first.abs().max() > 0

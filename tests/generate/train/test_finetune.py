@@ -14,7 +14,7 @@ from tiny import stable_diffusion
 from genrobust.core import ClassLabel, LabelSpace
 from genrobust.data import MemoryImages
 from genrobust.generate.train.finetune import captions_of
-from genrobust.generate.train.trainer import GeneratorTrainer
+from genrobust.generate.train.generator_trainer import GeneratorTrainer
 from genrobust.recipe import GeneratorConfig, PromptConfig
 
 

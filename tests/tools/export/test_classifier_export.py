@@ -31,7 +31,7 @@ from genrobust.core import GenrobustError, Subset, UserError
 from genrobust.recipe import EvaluateConfig, TrainConfig
 from genrobust.tools.export.classifier import export_classifier
 from genrobust.tools.export.format import FORMATS
-from genrobust.train import Mixture, Source, train
+from genrobust.train import Mixture, Source, TrainingJob, train
 
 ABC = {name: f"class {name}" for name in "abc"}
 TIMM, ONNX = (FORMATS.get(name)() for name in ("timm", "onnx"))
@@ -187,7 +187,7 @@ def tuned(pictogram_data, few_classes, timm_folders, clip_folder, tmp_path_facto
         config, how = initial.settings(config), initial.blueprint.interpolation
         mixture = Mixture([Source("real", real)], config.batch_size, 32, interpolation=how)
         folder = tmp_path_factory.mktemp("tuned") / name
-        made[name] = train(mixture, val, few_classes, config, 0, folder, "cpu", 1, initial=initial)
+        made[name] = train(TrainingJob(mixture, val, few_classes, config, 0, folder, "cpu", 1, initial))
     return made
 
 

@@ -146,8 +146,8 @@ class DomainSet(DataSource):
         needed = names
         if isinstance(self.classes, tuple):
             # Classes that the study leaves out may lack images.
-            labels = {classes.match(name) for name in self.classes}
-            needed = [name for label, name in enumerate(names) if label in labels]
+            wanted = {classes.match(name) for name in self.classes}
+            needed = [name for label, name in enumerate(names) if label in wanted]
         for domain, subfolder in domains.items():
             scarce = [name for name in needed if counts[domain, name] < LEAST]
             if scarce:

@@ -1,1 +1,1 @@
-"""The engines that come with genrobust, one a file: each registers itself."""
+"""The engines that come with genrobust, one per file: each registers itself."""

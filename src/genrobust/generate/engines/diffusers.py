@@ -1,4 +1,4 @@
-"""The diffusers engine: every pipeline that a mode knows, from a folder or the hub."""
+"""The diffusers engine: every pipeline that a mode supports, from a folder or the hub."""
 
 from __future__ import annotations
 
@@ -17,31 +17,33 @@ from genrobust.core import (
     hash_once,
     room_for_code,
 )
-from genrobust.generate.calls import EMPTY_WARNING, explain, explain_out_of_memory, muted
 from genrobust.generate.engine import Engine
+from genrobust.generate.find_models import find_adapter, find_generator, find_lora
 from genrobust.generate.generator_files import hash_generator
-from genrobust.generate.locate import find_adapter, find_generator, find_lora
+from genrobust.generate.library_errors import EMPTY_WARNING, explain, explain_out_of_memory, muted
 from genrobust.generate.mode import MODES, locate, mode_of
 from genrobust.generate.pipeline_config import DiffusersConfig
-from genrobust.generate.pipelines import guidance_arguments
+from genrobust.generate.pipeline_families import guidance_arguments
 from genrobust.recipe import ENGINES, GeneratorConfig
 
-if TYPE_CHECKING:  # a study that is done asks for the identity alone, which takes neither torch nor diffusers
+if TYPE_CHECKING:  # A finished study needs only the identity, which must load neither torch nor diffusers.
     import numpy as np
     import torch
 
-# Columns of the sidecar that are null for a generator to which nothing is added.
+# Columns of the sidecar that are null for a generator without additions.
 ADDED = ("lora", "lora_sha256", "lora_scale", "adapter", "adapter_file", "adapter_sha256", "adapter_scale", "strength")
 REMEDY = (
     "lower generator.width and generator.height, set generator.offload to group or generator.dtype to bfloat16, or "
     "name a smaller generator"
 )
+# Images to draw at once, until the device runs out of memory.
+NO_LIMIT = 2**16
 log = logging.getLogger(__name__)
 
 
 @ENGINES.register("diffusers")
 class DiffusersEngine(Engine):
-    """Draws with a diffusers pipeline, whose mode says what it is passed of each request."""
+    """Draws with a diffusers pipeline. The mode turns requests into its arguments."""
 
     modes: ClassVar[Collection[str]] = tuple(MODES.names())
     config: DiffusersConfig
@@ -49,14 +51,15 @@ class DiffusersEngine(Engine):
     def __init__(
         self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
     ) -> None:
-        from genrobust.generate.loading import load_generator
+        from genrobust.generate.pipeline_loading import load_generator
 
         super().__init__(config, labels, sources, device)
         self.generator = load_generator(_diffusers_config(config), device)
         self.config = self.generator.config
         self.mode = mode_of(self.config)(self.generator, labels, self.source_image)
-        self._most = 2**16  # images at once, as far as is known
-        self._whole: int | None = None  # images at once that the network is compiled for, where it is
+        self._batch_limit = NO_LIMIT
+        # The batch size that the network is compiled for; None without compilation.
+        self._compiled_batch: int | None = None
 
     @classmethod
     def options_in(cls, mode: str) -> type[GeneratorConfig]:
@@ -71,27 +74,31 @@ class DiffusersEngine(Engine):
         config = _diffusers_config(config)
         id, folder = locate(config)
         identity: dict[str, Any] = {"generator": id, "weights_sha256": hash_generator(folder, config.variant)}
-        if lora_config := getattr(config, "lora", None):
+        lora_config = getattr(config, "lora", None)
+        if lora_config is not None:
             lora, file = find_lora(lora_config)
             identity |= {"lora": lora, "lora_sha256": hash_once(file)}
-        if adapter_config := getattr(config, "adapter", None):
+        adapter_config = getattr(config, "adapter", None)
+        if adapter_config is not None:
             adapter = find_adapter(adapter_config)
-            identity |= {"adapter": adapter.id, "adapter_file": adapter.file.name, "adapter_sha256": adapter.sha256}
+            identity |= {"adapter": adapter.id, "adapter_file": adapter.file.name, "adapter_sha256": adapter.sha256()}
         return identity
 
     @classmethod
     def weights_bytes(cls, config: GeneratorConfig) -> int:
         config = _diffusers_config(config)
-        folder = find_generator(config)[1]
+        _, folder = find_generator(config)
         files = list(folder.rglob("*.safetensors"))
-        if adapter_config := getattr(config, "adapter", None):
+        adapter_config = getattr(config, "adapter", None)
+        if adapter_config is not None:
             adapter = find_adapter(adapter_config)
             files += [adapter.file, *adapter.image_encoder.rglob("*.safetensors")]
         return sum(path.stat().st_size for path in files)
 
     @property
     def record(self) -> dict[str, Any]:
-        config, known = self.config, {**self.identity(self.config), **self.config.sampling()}
+        config = self.config
+        known = {**self.identity(config), **config.sampling()}
         return {
             **super().record,
             "weights_sha256": known["weights_sha256"],
@@ -102,55 +109,61 @@ class DiffusersEngine(Engine):
             "width": self.generator.width,
             "height": self.generator.height,
             "dtype": config.dtype,
-            **{f"{name}_version": metadata.version(name) for name in ("diffusers", "transformers")},
+            "diffusers_version": metadata.version("diffusers"),
+            "transformers_version": metadata.version("transformers"),
         }
 
     def expect(self, batch: int) -> None:
-        from genrobust.generate.speed import compile_network
+        from genrobust.generate.placement import compile_network
 
         if self.config.compile:
             compile_network(self.generator)
-            # Not what happens to be drawn first: a run that goes on with the rest of a shard would draw other bytes.
-            self._whole = batch
+            # Not the first batch that is drawn: a run that resumes within a shard would draw other bytes.
+            self._compiled_batch = batch
 
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
+        """Draw all requests at once, or in smaller batches from where memory runs out."""
         drawn: list[np.ndarray | None] = []
         while len(drawn) < len(requests):
-            part = requests[len(drawn) : len(drawn) + self._most]
+            part = requests[len(drawn) : len(drawn) + self._batch_limit]
             try:
-                drawn += self._draw(part)
+                drawn += self._draw_batch(part)
             except OutOfMemory as error:
                 if len(part) == 1:
                     raise
-                self._most = len(part) // 2
-                if self._whole:
-                    self._whole = self._most
-                    room_for_code((self.config.model_dump_json(), self._most))
-                log.warning(f"{error}; from here on {self._most} at once, with the same seeds")
+                self._halve_batches(len(part))
+                log.warning(f"{error}; from here on {self._batch_limit} at once, with the same seeds")
         return drawn
 
-    def _draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
-        """Draw `requests` at once; raises OutOfMemory where they do not fit."""
+    def _halve_batches(self, size: int) -> None:
+        self._batch_limit = size // 2
+        if self._compiled_batch:
+            self._compiled_batch = self._batch_limit
+            room_for_code((self.config.model_dump_json(), self._batch_limit))
+
+    def _draw_batch(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
+        """Draw `requests` at once; raises OutOfMemory if they do not fit."""
         import torch
 
         size = f"{self.generator.width} x {self.generator.height}"
+        work = f"while drawing {len(requests)} x {size} pixels at once"
         with (
             torch.inference_mode(),
             self._compiled_for(len(requests)),
             self._restored(),
             explain(f"{self.config.model} does not draw", "get it again, or name another", GenrobustError),
-            explain_out_of_memory(self.device, f"while drawing {len(requests)} x {size} pixels at once", REMEDY),
+            explain_out_of_memory(self.device, work, REMEDY),
             muted(*EMPTY_WARNING),
         ):
-            pixels, unsafe = self._pixels(requests)
-            return [None if bad else image for image, bad in zip(pixels, unsafe, strict=True)]
+            images, is_unsafe = self._call_pipeline(requests)
+            return [None if unsafe else image for image, unsafe in zip(images, is_unsafe, strict=True)]
 
-    def _pixels(self, requests: Sequence[Request]) -> tuple[np.ndarray, Sequence[bool]]:
+    def _call_pipeline(self, requests: Sequence[Request]) -> tuple[np.ndarray, Sequence[bool]]:
         """Return the images of `requests`, float32 [B, H, W, 3] in [0, 1], and whether each is unsafe."""
         import torch
 
-        # On the CPU whatever the device, so that every machine starts from the same noise. A pipeline or scheduler that
-        # draws more noise goes on with the same sources.
+        # On the CPU, so that all devices start from the same noise. Pipelines and schedulers that draw more noise
+        # continue with the same sources.
         noise = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
         output = self.generator.pipeline(
             **self.mode.arguments(requests, noise),
@@ -159,28 +172,29 @@ class DiffusersEngine(Engine):
             num_inference_steps=self.config.steps,
             output_type="pt",
         )
-        unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(requests)
+        is_unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(requests)
         images = output.images
-        if torch.is_tensor(images):  # else an array, of DiTPipeline before diffusers 0.41
+        # Before diffusers 0.41, DiTPipeline returned an array [B, H, W, 3].
+        if torch.is_tensor(images):
             images = images.permute(0, 2, 3, 1).float().cpu().numpy()
-        return images, unsafe
+        return images, is_unsafe
 
     def _compiled_for(self, images: int) -> AbstractContextManager[Any]:
-        """Let another batch size than the whole, such as the rest of a shard, be drawn without the compiled network.
+        """Return a context without the compiled network for any other batch size, such as the rest of a shard.
 
-        It would take a minute to compile for each, and an image would depend on the shards that this process drew
-        before.
+        Compiling for each size would take a minute, and an image would depend on which shards this process drew before.
         """
         import torch
 
-        other = self._whole is not None and images != self._whole
-        return torch.compiler.set_stance("force_eager") if other else nullcontext()
+        if self._compiled_batch is None or images == self._compiled_batch:
+            return nullcontext()
+        return torch.compiler.set_stance("force_eager")
 
     @contextmanager
     def _restored(self) -> Iterator[None]:
-        """Where drawing fails, leave the pipeline as it was for the next try, which might not fit otherwise.
+        """If drawing fails, restore the pipeline for the next attempt, which would not fit otherwise.
 
-        SDXL decodes in float32 and would leave its autoencoder there; with `offload: model`, parts would stay on the
+        SDXL decodes in float32 and would leave its autoencoder in it; with `offload: model`, parts would stay on the
         device.
         """
         pipeline = self.generator.pipeline

@@ -32,27 +32,32 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
-REFUSED = ("content_policy_violation", "moderation_blocked", "content_filter")  # codes of a safety checker
-NO_KEY = "no-key"  # which the client sends to a server that wants none
-SHOWN = 200  # characters of what a server says
-SEEDS = 2**31  # what every server takes; the seed of a request has 63 bits
+# Error codes of safety checkers.
+REFUSED = ("content_policy_violation", "moderation_blocked", "content_filter")
+# The client sends this key to a server that wants none.
+NO_KEY = "no-key"
+MESSAGE_LENGTH = 200  # characters of a server's answer in a message
+# All servers take seeds up to this. The seed of a request has 63 bits.
+SEEDS = 2**31
 
 Sent = Literal[
     "size", "response_format", "output_format", "seed", "num_inference_steps", "guidance_scale", "negative_prompt"
 ]
-OWN_FIELDS = ("model", "prompt", "n")  # of every request
-SENT = {"num_inference_steps": "steps", "guidance_scale": "guidance_scale"}  # fields of a request, and our keys
+# Fields of every request.
+OWN_FIELDS = ("model", "prompt", "n")
+# Fields of a request, and the keys of the section that fill them in.
+SENT_KEYS = {"num_inference_steps": "steps", "guidance_scale": "guidance_scale"}
 
 
 def _address(text: str) -> str:
-    """Return `text` without a slash or ``/v1`` at its end; raises ValueError, which never repeats a password in it."""
+    """Remove a slash or ``/v1`` at the end of `text`. Raises ValueError, which never repeats a password in it."""
     if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", text):
         raise ValueError("give the server's address alone, such as http://127.0.0.1:30000; key_variable names the key")
     return text.rstrip("/").removesuffix("/v1").rstrip("/")
 
 
 def _variable(text: str) -> str:
-    # An actual key, which no message repeats, does not match; nor can a recipe read other secrets, such as AWS's.
+    # An API key does not match, and is not repeated in the message. A recipe cannot read other secrets, such as AWS's.
     if not re.fullmatch(r"([A-Z][A-Z0-9_]{0,80}_)?API_KEY", text):
         raise ValueError("give the name of an environment variable that ends in API_KEY, never the key itself")
     return text
@@ -84,7 +89,8 @@ class ServerConfig(Section):
 
     @model_validator(mode="after")
     def _check_fields(self) -> ServerConfig:
-        if doubled := sorted(self.fields.keys() & {*OWN_FIELDS, *self.sends}):
+        doubled = sorted(self.fields.keys() & {*OWN_FIELDS, *self.sends})
+        if doubled:
             raise ValueError(f"fields.{doubled[0]}: the recipe's own keys fill it in: leave it out, here or in sends")
         return self
 
@@ -107,7 +113,8 @@ class OpenAiConfig(EngineConfig):
     @model_validator(mode="after")
     def _check_sent(self) -> OpenAiConfig:
         for key in self.unsent:
-            if key in self.model_fields_set and getattr(self, key) != type(self).model_fields[key].default:
+            default = type(self).model_fields[key].default
+            if key in self.model_fields_set and getattr(self, key) != default:
                 raise ValueError(f"{key}: server.sends leaves it out: leave it out here too")
         if (self.width is None) != (self.height is None):
             raise ValueError("give both width and height, or none")
@@ -116,7 +123,7 @@ class OpenAiConfig(EngineConfig):
     @property
     def unsent(self) -> set[str]:
         """The keys that the server does not get."""
-        return {key for field, key in SENT.items() if field not in self.server.sends}
+        return {key for field, key in SENT_KEYS.items() if field not in self.server.sends}
 
     @property
     def size(self) -> tuple[int | None, int | None]:
@@ -124,16 +131,17 @@ class OpenAiConfig(EngineConfig):
 
     def sampling(self) -> dict[str, Any]:
         sampling = {key: value for key, value in super().sampling().items() if key not in self.unsent}
-        sends = sorted(set(self.server.sends) - {"response_format"})
-        return {**sampling, "sends": sends, "fields": dict(sorted(self.server.fields.items()))}
+        sampling["sends"] = sorted(set(self.server.sends) - {"response_format"})
+        sampling["fields"] = dict(sorted(self.server.fields.items()))
+        return sampling
 
 
 @ENGINES.register("openai")
 class OpenAiEngine(Engine):
-    """Asks a server for images, each by a request with a seed of its own, several at a time.
+    """Asks a server for images: one request per image, each with its own seed, several at a time.
 
-    OpenAI's client does it, with its timeouts and retries. Asked again, an image is the same, as far as the server is
-    deterministic and takes a seed.
+    OpenAI's client handles timeouts and retries. A repeated request gives the same image if the server is deterministic
+    and takes a seed.
     """
 
     on_server = True
@@ -151,20 +159,22 @@ class OpenAiEngine(Engine):
 
     @classmethod
     def identity(cls, config: GeneratorConfig) -> dict[str, Any]:
-        return {"generator": Path(config.model).name if config.model.startswith(("/", "~", ".")) else config.model}
+        is_path = config.model.startswith(("/", "~", "."))
+        return {"generator": Path(config.model).name if is_path else config.model}
 
     @classmethod
     def check_amount(cls, config: GeneratorConfig, images: int) -> None:
         assert isinstance(config, OpenAiConfig)
-        if images > (most := config.server.max_images):
+        limit = config.server.max_images
+        if images > limit:
             raise UserError(
-                f"generator.server.max_images is {most:,}, and {images:,} images are to be drawn: look at what they "
-                "cost and how long they take, and raise it"
+                f"generator.server.max_images is {limit:,}, and {images:,} images are to be drawn: check their cost "
+                "and time, and raise it"
             )
 
     @property
     def record(self) -> dict[str, Any]:
-        sent = {"width", "height", *SENT.values()} - self.config.unsent
+        sent = {"width", "height", *SENT_KEYS.values()} - self.config.unsent
         return {**super().record, "device": None, **self.config.model_dump(include=sent)}
 
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
@@ -175,12 +185,12 @@ class OpenAiEngine(Engine):
                 async with slots:
                     return await self._draw(client, request)
 
-            return await asyncio.gather(*map(draw_one, requests))
+            return await asyncio.gather(*(draw_one(request) for request in requests))
 
         return self._run(draw_all)
 
     def _run(self, work: Callable[[openai.AsyncOpenAI], Awaitable[T]]) -> T:
-        """Run `work` in an event loop of its own thread: notebooks have one already, and an interrupt cancels all."""
+        """Run `work` in an event loop in its own thread: notebooks already have one, and an interrupt cancels all."""
         import openai
         from anyio.from_thread import start_blocking_portal
 
@@ -207,7 +217,8 @@ class OpenAiEngine(Engine):
                 "give its address"
             ) from error
         except openai.OpenAIError:
-            return  # not every server lists its models
+            # Not every server lists its models.
+            return
 
     async def _draw(self, client: openai.AsyncOpenAI, request: Request) -> np.ndarray | None:
         """Return the image of a request, RGB uint8 [H, W, 3], or None if a safety checker refuses it."""
@@ -220,64 +231,73 @@ class OpenAiEngine(Engine):
         except openai.OpenAIError as error:
             if isinstance(error, openai.APIError) and error.code in REFUSED:
                 return None
-            raise self._explained(error) from error
-        try:  # the client returns an answer of any shape
-            image = np.asarray(read_image(base64.b64decode(answer.data[0].b64_json, validate=True), "of the answer"))
+            raise self._explain(error) from error
+        image = self._decode(answer)
+        height, width = image.shape[:2]
+        if self.config.width is not None and (width, height) != self.config.size:
+            raise UserError(
+                f"the server at {self._server.url} sends an image of {width} x {height} pixels instead of "
+                f"{self.config.width} x {self.config.height}: give generator.width and generator.height that it draws"
+            )
+        return image
+
+    def _decode(self, answer: Any) -> np.ndarray:
+        # The client checks nothing: a proxy may have answered, with anything.
+        try:
+            encoded = base64.b64decode(answer.data[0].b64_json, validate=True)
+            return np.asarray(read_image(encoded, "of the answer"))
         except Exception as error:
             raise GenrobustError(
                 f"the server at {self._server.url} sends no image that can be read, as base64, but "
                 f"{self._clean(answer)}: look at its log, or correct generator.server.url, and rerun: completed shards "
                 "are kept"
             ) from error
-        height, width = image.shape[:2]
-        if self.config.width is not None and (width, height) != self.config.size:
-            raise UserError(
-                f"the server at {self._server.url} sends an image of {width} x {height} pixels in place of "
-                f"{self.config.width} x {self.config.height}: give generator.width and generator.height that it draws"
-            )
-        return image
 
     def _fields(self, request: Request) -> dict[str, Any]:
-        config, sends = self.config, self._server.sends
+        """Return the fields of a request besides OWN_FIELDS."""
+        config = self.config
+        sends = self._server.sends
         if request.negative_prompt and "negative_prompt" not in sends:
             raise UserError(
                 "generate.prompts.negative_prompt: generator.server.sends leaves it out: leave it out here too"
             )
-        fields: dict[str, Any] = {
-            "size": f"{config.width}x{config.height}" if config.width is not None else None,
+        available: dict[str, Any] = {
             "response_format": "b64_json",
             "output_format": "png",
             "seed": request.seed % SEEDS,
             "num_inference_steps": config.steps,
             "guidance_scale": config.guidance_scale,
-            # not "": some servers guide only where there is a negative prompt, and take that for none
+            # A space: some servers guide only with a negative prompt, and take an empty text for none.
             "negative_prompt": request.negative_prompt or " ",
         }
-        return {**{name: fields[name] for name in sends if fields[name] is not None}, **self._server.fields}
+        if config.width is not None:
+            available["size"] = f"{config.width}x{config.height}"
+        sent: dict[str, Any] = {name: available[name] for name in sends if name in available}
+        return {**sent, **self._server.fields}
 
-    def _explained(self, error: openai.OpenAIError) -> GenrobustError:
-        """Translate what the client raises."""
+    def _explain(self, error: openai.OpenAIError) -> GenrobustError:
+        """Translate an error of the client."""
         import openai
 
         problem = f"the server at {self._server.url} does not draw ({self._clean(error)})"
-        match error:
-            case openai.AuthenticationError() | openai.PermissionDeniedError():
-                variable = self._server.key_variable or "that generator.server.key_variable names"
-                return UserError(f"{problem}: look at the API key in the environment variable {variable}")
-            case openai.BadRequestError() | openai.NotFoundError() | openai.UnprocessableEntityError():
-                return UserError(
-                    f"{problem}: correct generator.model, generator.server.url or another key, or leave what it does "
-                    "not take out of generator.server.sends"
-                )
+        if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+            variable = self._server.key_variable or "that generator.server.key_variable names"
+            return UserError(f"{problem}: look at the API key in the environment variable {variable}")
+        if isinstance(error, openai.BadRequestError | openai.NotFoundError | openai.UnprocessableEntityError):
+            return UserError(
+                f"{problem}: correct generator.model, generator.server.url or another key, or leave fields that it "
+                "does not take out of generator.server.sends"
+            )
         return GenrobustError(f"{problem}: look at its log, and rerun: completed shards are kept")
 
-    def _clean(self, said: object) -> str:
-        """Return what a server says, on one line of visible characters, without the key, which some servers repeat."""
-        return escape_unprintable(" ".join(str(said).replace(self._key, "***").split()))[:SHOWN]
+    def _clean(self, answer: object) -> str:
+        """Return an answer on one line of printable characters, without the key, which some servers repeat."""
+        text = str(answer).replace(self._key, "***")
+        return escape_unprintable(" ".join(text.split()))[:MESSAGE_LENGTH]
 
 
 def _read_key(variable: str | None) -> str:
-    """The API key in an environment variable, NO_KEY without one. No message holds any of it."""
+    """Return the API key in an environment variable; NO_KEY without one. No message holds any of it."""
     if variable is None:
         return NO_KEY
     key = os.environ.get(variable, "").strip()

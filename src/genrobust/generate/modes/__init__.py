@@ -1,1 +1,1 @@
-"""The modes of generation, one a file: each registers itself."""
+"""The modes of generation, one per file: each registers itself."""

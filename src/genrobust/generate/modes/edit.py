@@ -1,8 +1,7 @@
-"""An instruction and a real image of the class, which a pipeline changes as it says: into another style, for one."""
+"""Mode edit: an instruction and a real image of the class, which the pipeline changes: into another style, for one."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,13 +10,14 @@ from PIL import Image, ImageOps
 from genrobust.core import Request, UserError
 from genrobust.generate.mode import MODES, Mode
 from genrobust.generate.pipeline_config import GUIDANCE, PromptedConfig
-from genrobust.generate.prompts import Prompts
+from genrobust.generate.pipeline_families import parameters_of
+from genrobust.generate.prompt_arguments import Prompts
 
 if TYPE_CHECKING:
     import torch
 
-# In the call of a FLUX Kontext, which else enlarges its source image to a megapixel: for 512 px, three times the work.
-# A private name, as diffusers 0.39 to 0.42 have it.
+# Otherwise FLUX Kontext enlarges its source image to a megapixel: for 512 px, three times the work.
+# A private argument; checked with diffusers 0.39 to 0.42.
 KEEP_SIZE = {"_auto_resize": False}
 
 
@@ -56,18 +56,22 @@ class Edit(Mode):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        config, kind = self.generator.config, type(self.generator.pipeline).__name__
+        config = self.generator.config
         assert isinstance(config, EditConfig)
-        self._prompts, self._own = Prompts(self.generator), dict[str, Any]()
-        parameters = inspect.signature(self.generator.pipeline.__call__).parameters
+        pipeline = self.generator.pipeline
+        parameters = parameters_of(pipeline)
+        self._prompts = Prompts(self.generator)
+        self._constant: dict[str, Any] = {}
         if config.image_guidance_scale is not None:
             if "image_guidance_scale" not in parameters:
+                kind = type(pipeline).__name__
                 raise UserError(f"generator.image_guidance_scale: a {kind} takes none: leave it out")
-            self._own["image_guidance_scale"] = config.image_guidance_scale
-        if "max_area" in parameters:  # else it draws at sizes that it was trained on, whatever was asked for
-            self._own |= {"max_area": self.generator.width * self.generator.height, **KEEP_SIZE}
+            self._constant["image_guidance_scale"] = config.image_guidance_scale
+        if "max_area" in parameters:
+            # Otherwise it draws the nearest size that it was trained on.
+            self._constant |= {"max_area": self.generator.width * self.generator.height, **KEEP_SIZE}
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
         size = self.generator.width, self.generator.height
-        images = [ImageOps.fit(self.source_image(r), size, Image.Resampling.LANCZOS) for r in requests]
-        return {**self._prompts.arguments(requests), "image": images, **self._own, **self.size}
+        images = [ImageOps.fit(self.source_image(request), size, Image.Resampling.LANCZOS) for request in requests]
+        return {**self._prompts.arguments(requests), "image": images, **self._constant, **self.size}

@@ -1,4 +1,4 @@
-"""A prompt with the class's name: text-to-image, and image-to-image from a real image of the class."""
+"""Modes labels and labels+images: a prompt with the class name, alone or with a real image of the class."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pydantic import model_validator
 from genrobust.core import Request
 from genrobust.generate.mode import MODES, Mode
 from genrobust.generate.pipeline_config import PromptedConfig
-from genrobust.generate.pipelines import STABLE_DIFFUSION, from_text, from_text_and_image
-from genrobust.generate.prompts import Prompts
+from genrobust.generate.pipeline_families import STABLE_DIFFUSION, from_text, from_text_and_image
+from genrobust.generate.prompt_arguments import Prompts
 from genrobust.recipe import PositiveFraction
 
 if TYPE_CHECKING:
@@ -24,12 +24,13 @@ class Labels(Mode):
     """Draws from the prompt."""
 
     loader = "AutoPipelineForText2Image"
-    kinds = STABLE_DIFFUSION  # and others that diffusers knows
+    kinds = STABLE_DIFFUSION  # `draws_with` knows more
     needs = "a text-to-image pipeline, such as a StableDiffusionPipeline or a StableDiffusionXLPipeline"
     options: ClassVar[type[PromptedConfig]] = PromptedConfig
 
     @classmethod
     def draws_with(cls, kind: str) -> bool:
+        # Ask diffusers last: it imports every pipeline.
         return kind in cls.kinds or kind in from_text() | from_text_and_image()
 
     def __init__(self, *args: Any) -> None:
@@ -37,9 +38,11 @@ class Labels(Mode):
         self._prompts = Prompts(self.generator)
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
-        kind = type(self.generator.pipeline).__name__
-        starts = {"latents": self.latents(noise)} if kind in STABLE_DIFFUSION else {}  # others draw theirs themselves
-        return {**self._prompts.arguments(requests), **starts, **self.size}
+        arguments = {**self._prompts.arguments(requests), **self.size}
+        # Other pipelines draw their first noise themselves, from the same sources.
+        if type(self.generator.pipeline).__name__ in STABLE_DIFFUSION:
+            arguments["latents"] = self.latents(noise)
+        return arguments
 
 
 class LabelsAndImagesConfig(PromptedConfig):
@@ -62,7 +65,7 @@ class LabelsAndImagesConfig(PromptedConfig):
 
 @MODES.register("labels+images")
 class LabelsAndImages(Labels):
-    """Draws from the prompt, beginning at the source image, which is noised by `strength` and denoised again."""
+    """Draws from the prompt, starting from the source image, which is noised by `strength` and denoised again."""
 
     loader = "AutoPipelineForImage2Image"
     needs = "a pipeline that draws from text and an image, such as a StableDiffusionPipeline"
@@ -73,7 +76,8 @@ class LabelsAndImages(Labels):
         return kind in cls.kinds or kind in from_text_and_image()
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
-        config, size = self.generator.config, (self.generator.width, self.generator.height)
+        config = self.generator.config
         assert isinstance(config, LabelsAndImagesConfig)
-        images = [ImageOps.fit(self.source_image(r), size, Image.Resampling.LANCZOS) for r in requests]
+        size = self.generator.width, self.generator.height
+        images = [ImageOps.fit(self.source_image(request), size, Image.Resampling.LANCZOS) for request in requests]
         return {**self._prompts.arguments(requests), "image": images, "strength": config.strength, **self.size}

@@ -94,26 +94,25 @@ class Train(Stage):
 
     def _train(self, planned: PlannedCheckpoint) -> None:
         """Train one classifier; of several processes that train it together, the main one alone logs."""
-        from genrobust.train import team_of, train as train_classifier
+        from genrobust.train import TrainingJob, team_of, train as train_classifier
 
         context, mixture, team = self.context, planned.mixture(), team_of(planned.run.train.workers)
         unlogged = nullcontext(lambda step, metrics: None)
         with self._log_training(planned, mixture) if team.is_main else unlogged as watch:
-            train_classifier(
-                mixture,
-                context.data.val,
-                context.data.labels,
-                planned.settings,
-                planned.run.seed,
-                planned.folder,
+            training = TrainingJob(
+                mixture=mixture,
+                val=context.data.val,
+                labels=context.data.labels,
+                config=planned.settings,
+                seed=planned.run.seed,
+                out=planned.folder,
                 device=context.recipe.device,
                 threads=context.recipe.threads,
-                watch=watch,
-                team=team,
                 initial=planned.initial,
                 inputs=planned.inputs,
                 images=seen_by_run(planned).record(context.recipe.name, context.census.contents),
             )
+            train_classifier(training, watch, team)
 
     @contextmanager
     def _log_training(self, planned: PlannedCheckpoint, mixture: Mixture) -> Iterator[Watch]:

@@ -157,7 +157,9 @@ class Measuring:
             searched[OF_TRAINING] = sets.wild
         if len(dataset) > 1:
             searched[ITSELF] = dataset
-        own_frames = self._frames(dataset) if searched else None
+        if not searched:
+            return
+        own_frames = self._frames(dataset)
         for name, others in searched.items():
             is_itself = others is dataset
             frames = own_frames if is_itself else self._frames(others)

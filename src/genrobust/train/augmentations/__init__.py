@@ -1,1 +1,1 @@
-"""Augmentation policies: each module here registers one or more, for `train.augmentation` of a recipe."""
+"""Augmentation policies: each module registers one or more, for `train.augmentation` of a recipe."""

@@ -1,1 +1,1 @@
-"""Ways to fine-tune, one a file: each is the section `train` of its method."""
+"""Ways to fine-tune, one per file: each is the section `train` for its method."""

@@ -1,4 +1,4 @@
-"""All weights are trained."""
+"""Fine-tuning of all weights."""
 
 from __future__ import annotations
 

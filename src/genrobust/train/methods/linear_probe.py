@@ -1,10 +1,10 @@
-"""The last layer alone is trained, on features that are computed once."""
+"""Linear probing: only the last layer is trained, on features that are computed once."""
 
 from __future__ import annotations
 
 from genrobust.recipe import METHODS, TrainConfig
 
-# A key of the training loop is none of the probe's, unless it stands here.
+# All other keys of `train` belong to the training loop, and a probe refuses them.
 USED = {"architecture", "model_kwargs", "blur_pool", "init", "method", "image_size", "batch_size"}
 
 

@@ -1,4 +1,4 @@
-"""All weights are trained, from the linear probe."""
+"""LP-FT: fine-tuning of all weights that starts from a linear probe."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ WORKERS = "GENROBUST_WORKERS"
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 PRELOAD = ["genrobust.study.study", "genrobust.train.loop", "genrobust.classifiers.predict.predicting"]
 PRELOAD_TO_GENERATE = [
-    "genrobust.generate.run",
-    "genrobust.generate.loading",
+    "genrobust.generate.generation",
+    "genrobust.generate.pipeline_loading",
     "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",  # others are loaded by the worker that needs them
 ]
 

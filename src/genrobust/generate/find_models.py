@@ -1,0 +1,196 @@
+"""Finds generators, LoRAs and adapters by name, folder or hub id, and reads the index of a diffusers folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
+
+from genrobust.core import (
+    EMBEDDED,
+    Artifact,
+    UserError,
+    digest,
+    embedded,
+    hash_folder,
+    hash_once,
+    one_line,
+    reading,
+)
+from genrobust.generate.generator_files import INDEX
+from genrobust.generate.pipeline_config import AdapterConfig, DiffusersConfig, LoraConfig
+
+# The kind of artifact of a generator that was trained here.
+GENERATOR = "generator"
+# The only part of a folder that is a class of genrobust, as its index names it.
+PATCHES = ["genrobust.generate.patch_autoencoder", "PatchAutoencoder"]
+# The file that diffusers takes if a LoRA's folder holds several.
+LORA_FILE = "pytorch_lora_weights.safetensors"
+# Exports read the license from it.
+CARD = "README.md"
+REASON_LENGTH = 160  # characters of a library's message
+# Errors of a missing folder or hub id. Path.expanduser raises RuntimeError for an unknown user.
+NOT_FOUND = (OSError, ValueError, RuntimeError)
+
+
+def find_generator(config: DiffusersConfig) -> tuple[str, Path]:
+    """Return the id and the folder of `config.model`. One from the hub is downloaded, safetensors only.
+
+    Raises:
+        UserError: It is not found.
+    """
+    model = config.model
+    if model == EMBEDDED:
+        return model, embedded("variation" if config.mode == "images" else "generator")
+    try:
+        folder = Path(model).expanduser()
+        if folder.exists():
+            return folder.resolve().name, folder
+        return model, _download_pipeline(model, config)
+    except NOT_FOUND as error:
+        raise UserError(
+            f"generator.model: no generator {model}: {one_line(error)[:REASON_LENGTH]}: name a diffusers folder, or a "
+            "hub id on a machine that reaches huggingface.co"
+        ) from error
+
+
+def check_trained(folder: Path) -> None:
+    """Compare the files of a generator that was trained here with its manifest. A process reads them once.
+
+    Raises:
+        GenrobustError: A file is damaged; the message names the first.
+    """
+    artifact = Artifact(folder)
+    if artifact.is_finished_as(GENERATOR):
+        artifact.check_files()
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """Read the model_index.json of `folder`.
+
+    Raises:
+        UserError: It is no diffusers folder, or needs classes beyond those of diffusers and transformers.
+    """
+    if folder.is_file():
+        raise UserError(
+            f"{folder} is a file; a generator is a diffusers folder: convert it with "
+            "StableDiffusionPipeline.from_single_file(...).save_pretrained(...)"
+        )
+    if not (folder / INDEX).exists():
+        raise UserError(f"{folder} is no diffusers folder: it has no {INDEX}")
+    with reading(folder / INDEX, ValueError, then=": get it again"):
+        index = json.loads((folder / INDEX).read_bytes())
+        if not isinstance(index, dict):
+            raise ValueError("it is no JSON object")
+        # A community pipeline has a list here, and brings its own code.
+        if not isinstance(index.get("_class_name"), str):
+            raise ValueError("its _class_name is none of diffusers' own")
+    for name, part in index.items():
+        is_part = isinstance(part, list) and name != "id2label"
+        if is_part and not _is_known_part(part):
+            raise UserError(
+                f"{folder / INDEX}: {name} is {str(part)[:60]}: a part is of a class of diffusers or transformers, or "
+                "[null, null]; get it again, or name another"
+            )
+    return index
+
+
+def _is_known_part(part: list[Any]) -> bool:
+    """Whether diffusers can load `part`, [library, class], without importing an arbitrary module."""
+    if part == [None, None]:
+        return True
+    if len(part) != 2 or not all(isinstance(word, str) for word in part):
+        return False
+    if part[0] in ("diffusers", "transformers") or part == PATCHES:
+        return True
+    # Import late: it takes seconds.
+    import diffusers
+
+    return hasattr(diffusers.pipelines, part[0])
+
+
+def find_lora(config: LoraConfig) -> tuple[str, Path]:
+    """Return the id and the .safetensors file of a LoRA. One from the hub is downloaded.
+
+    Raises:
+        UserError: The LoRA is not found, or its folder does not have exactly one .safetensors file to choose.
+        GenrobustError: A trained LoRA is damaged.
+    """
+    id, path = _find_files(config, "generator.lora", ["*.safetensors"])
+    # Check before listing: for a folder at a URL, this fetches its files.
+    check_trained(path.parent if path.is_file() else path)
+    files = [path] if path.is_file() else sorted(path.glob("*"))
+    candidates = [file for file in files if file.suffix == ".safetensors"]
+    named = [file for file in candidates if file.name == LORA_FILE]
+    matches = named or candidates
+    if len(matches) != 1:
+        names = ", ".join(file.name for file in candidates) or "none"
+        raise UserError(f"generator.lora: {path} holds several .safetensors files or none ({names}): name the one file")
+    return id, matches[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """An IP-Adapter, which lets a text-to-image model draw from an image.
+
+    Attributes:
+        id: Its name without a path.
+        file: Its weights.
+        image_encoder: The folder of its CLIP.
+    """
+
+    id: str
+    file: Path
+    image_encoder: Path
+
+    def sha256(self) -> str:
+        """Hash the weights and their configurations."""
+        return digest([hash_once(self.file), hash_folder(self.image_encoder)], 64)
+
+
+def find_adapter(config: AdapterConfig) -> Adapter:
+    """Find the adapter of `config`. One from the hub is downloaded.
+
+    Raises:
+        UserError: A part of it is not found.
+    """
+    encoder_files = [f"{config.image_encoder}/*.{ending}" for ending in ("json", "safetensors")]
+    id, folder = _find_files(config, "generator.adapter", [config.file, *encoder_files])
+    file = folder / config.file
+    encoder = folder / config.image_encoder
+    if file.suffix != ".safetensors" or not file.is_file():
+        raise UserError(f"generator.adapter.file: {config.file} is no .safetensors file in {folder}: name one there")
+    if not (encoder / "config.json").is_file():
+        raise UserError(f"generator.adapter.image_encoder: {encoder} holds no image encoder: name its folder")
+    return Adapter(id, file, encoder)
+
+
+def _download_pipeline(model: str, config: DiffusersConfig) -> Path:
+    if model.startswith((".", "/", "~")):
+        raise FileNotFoundError("there is no such folder")
+    # Import late: it takes seconds.
+    from diffusers import DiffusionPipeline
+
+    folder = DiffusionPipeline.download(model, revision=config.revision, variant=config.variant, use_safetensors=True)
+    # diffusers leaves out the card. Some models have none.
+    if try_to_load_from_cache(model, CARD, revision=config.revision) is None:
+        with suppress(*NOT_FOUND):
+            hf_hub_download(model, CARD, revision=config.revision)
+    return Path(folder)
+
+
+def _find_files(config: LoraConfig | AdapterConfig, key: str, patterns: Sequence[str]) -> tuple[str, Path]:
+    """Return the id and the path of `config.model`. From the hub, files of `patterns` and the card are downloaded."""
+    try:
+        path = Path(config.model).expanduser()
+        if path.exists():
+            return path.resolve().name, path
+        folder = snapshot_download(config.model, revision=config.revision, allow_patterns=[*patterns, CARD])
+        return config.model, Path(folder)
+    except NOT_FOUND as error:
+        raise UserError(f"{key}: {config.model} is no file, folder or hub id: {one_line(error)}") from None

@@ -1,0 +1,23 @@
+"""What a pipeline cannot do with prompts is refused, and what it would do with their lengths is set."""
+
+import pytest
+from drawn import CPU
+
+from genrobust.core import UserError
+from genrobust.generate.pipeline_loading import load_generator
+from genrobust.generate.prompt_arguments import Prompts
+from genrobust.recipe import GeneratorConfig
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_a_negative_prompt_without_guidance_which_would_do_nothing_is_refused(sampler, plan, generator, scale):
+    config = generator.model_copy(update={"guidance_scale": scale})
+    with pytest.raises(UserError, match=rf"negative_prompt: .*none at a guidance_scale of {scale:g}"):
+        sampler(config).draw(list(plan(config, negative_prompt="blurry"))[:2])
+
+
+@pytest.mark.parametrize(("kind", "tokens"), [("flux-schnell", 256), ("flux", None)])
+def test_schnell_reads_as_many_tokens_as_it_was_distilled_with(folder_of, plan, kind, tokens):
+    config = GeneratorConfig(model=str(folder_of(kind)), dtype="float32", scheduler=None, width=32, height=32)
+    found = Prompts(load_generator(config, CPU)).arguments(list(plan(config))[:2])
+    assert found.get("max_sequence_length") == tokens
