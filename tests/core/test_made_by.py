@@ -126,7 +126,7 @@ CHANGES = {  # of the text of a module
         ("recipe/classify", "code", True),
         ("data/image_files", "code", True),
         ("data/tar_files", "code", False),
-        ("report/write", "code", False),
+        ("report/report_files", "code", False),
         ("cli/options", "code", False),
     ],
 )
