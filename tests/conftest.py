@@ -55,12 +55,12 @@ SHARED = {  # files that share what is made once, by the name of their group: a 
     ),
 }
 LONGEST = (
-    "study/executors/test_ray.py",
+    "study/executors/test_ray_cluster.py",
     "test_package.py",
     "started",
     "test_plugin.py",
     "study/test_study.py",
-    "study/stages/test_searching.py",
+    "study/steps/test_search.py",
 )
 
 

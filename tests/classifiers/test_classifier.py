@@ -17,6 +17,7 @@ from genrobust.classifiers import open_initial
 from genrobust.core import ZERO_SHOT, Subset, UserError
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
+from genrobust.study.steps.predict import open_predictions
 
 TEMPLATES = ("an icon of a {}", "a {}")
 RECIPE = {
@@ -52,7 +53,7 @@ def test_it_sees_what_an_arm_that_starts_from_it_sees(
 
     def seen() -> tuple[set[str], Path]:
         made = study(zero_shot={"clip": str(clip)})
-        (zero_shot,) = made.graph.zero_shot()._clip.values()
+        (zero_shot,) = made.plan.zero_shot().open_classifiers().values()
         arm = open_initial(f"clip:{clip}", ["cup"], lambda: [["a cup"]]).opened
         told = (re.findall(r"resized \((\w+),", opened.preparation) for opened in (zero_shot, arm))
         return {word for words in told for word in words}, made.report_folder
@@ -66,7 +67,8 @@ def test_it_sees_what_an_arm_that_starts_from_it_sees(
 @torch.inference_mode()
 def test_its_logits_are_transformers_own(study: Callable[..., Study], clip_folder: Path) -> None:
     made = study()
-    found = made.graph.zero_shot().of_zero_shot()["hand-drawn"]
+    (predictions,) = open_predictions([made.plan.zero_shot()])
+    found = predictions["hand-drawn"]
     model = CLIPModel.from_pretrained(clip_folder).eval()
     tokenizer = CLIPTokenizer.from_pretrained(clip_folder)
     few = Subset(made.data.tests["hand-drawn"], range(6))

@@ -23,7 +23,7 @@ from genrobust import __version__
 from genrobust.cli import app
 from genrobust.cli.program import GROUPS
 from genrobust.recipe.load import load_recipe, recipe_names
-from genrobust.study.executors.local import Local
+from genrobust.study.executors.this_process import Local
 from genrobust.study.study import Study
 
 Run = Callable[..., Result]

@@ -183,7 +183,7 @@ def test_one_line_says_what_auto_stands_for():
 
 
 def test_auto_and_the_same_by_hand_share_their_folders(tmp_path, monkeypatch):
-    monkeypatch.setattr("genrobust.study.executors.local.hardware", lambda kind: NEW_CPU)
+    monkeypatch.setattr("genrobust.study.executors.this_process.hardware", lambda kind: NEW_CPU)
     datasets = {"tuned": {"finetuned": True}, "own": {"from_scratch": True}}
     keys = {"device": "cpu", "datasets": datasets}
     named = {"generator": {"dtype": "bfloat16"}, "train": {"precision": "bfloat16"}}
@@ -193,7 +193,7 @@ def test_auto_and_the_same_by_hand_share_their_folders(tmp_path, monkeypatch):
     auto, by_hand, other = (Study(recipe, tmp_path, say=said.append) for recipe in recipes)
     for name in ("generated", *datasets):
         assert auto.dataset(name).folder == by_hand.dataset(name).folder != other.dataset(name).folder
-    folders = [[study.graph.checkpoints.of(run).folder for run in study.runs()] for study in (auto, by_hand)]
+    folders = [[study.plan.classifier(run).folder for run in study.runs()] for study in (auto, by_hand)]
     assert folders[0] == folders[1]
     assert AUTO not in named_precisions(auto.recipe).values()
     assert auto.context.__reduce__()[1][0] is auto.recipe

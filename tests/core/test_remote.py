@@ -6,14 +6,12 @@ Each command is a process of its own, and a machine is an environment with a fol
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import fsspec
 import pytest
 import yaml
 from kill_and_resume import contents
 from PIL import Image
-from small_study import recipe_of
 
 from genrobust.classifiers import CheckpointInfo, create_classifier, save_checkpoint
 from genrobust.core import (
@@ -32,7 +30,7 @@ from genrobust.data import read_filter
 from genrobust.generate import LoraConfig
 from genrobust.generate.find_models import GENERATOR, LORA_FILE, find_lora
 from genrobust.recipe import FilterConfig
-from genrobust.study.filtering import filter_shards
+from genrobust.study.filter_scores import ScoreFilter
 
 URL = "s3://bucket/runs"
 
@@ -203,10 +201,8 @@ def test_a_classifier_that_another_machine_trained_judges_images(machines, write
     save_checkpoint(one, create_classifier("test_resnet", 2, 32), CheckpointInfo("test_resnet", {}, ids, 32, {}))
     shards = write_shards(tmp_path / "shards", [Image.new("RGB", (32, 32), (40 * i, 9, 99)) for i in range(4)], ids)
     labels = LabelSpace(tuple(ClassLabel(id, id, id) for id in ids))
-    context = SimpleNamespace(recipe=recipe_of(device="cpu"), data=SimpleNamespace(labels=labels))
-    dataset, place = SimpleNamespace(context=context, folder=shards), tmp_path / "filter"
-    rule = FilterConfig(drop=0.5)
-    filter_shards(SimpleNamespace(dataset=dataset, rule=rule, judge=two, folder=place, inputs={}))
+    place = tmp_path / "filter"
+    ScoreFilter(shards, FilterConfig(drop=0.5), two, labels, (), place, {}).run(4, "cpu")
     assert len(read_filter(place).rejected) == 2
 
 

@@ -13,7 +13,7 @@ from genrobust.core import UserError
 from genrobust.recipe import load_recipe, parse_recipe, study_name
 from genrobust.recipe.names import KEPT
 from genrobust.study import census, estimates
-from genrobust.study.sources import embeddings
+from genrobust.study.steps import embeddings
 
 REAL = {"name": "real", "mixture": "real"}
 NO_LINE = [

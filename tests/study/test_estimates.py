@@ -12,8 +12,9 @@ from small_study import QUICK, genrobust
 
 from genrobust.recipe import parse_recipe
 from genrobust.study import Local, Study, seconds_left
+from genrobust.study.batch import Batch
 from genrobust.study.estimates import MACHINE, OURS, Cost, Rates, estimate
-from genrobust.study.executors.jobs import Job
+from genrobust.study.executors.work import Item
 
 ONE = Cost(1, of="x")
 KEY = ONE.keys("cpu")[0]
@@ -65,38 +66,36 @@ def test_training_has_an_estimate_before_a_run_and_what_ran_a_better_one(tmp_pat
     assert "steps that are not measured yet" in genrobust("show", "own.yaml").stdout
     seconds, unknown = seconds_left(rows)
     assert seconds > 0 and unknown  # generation
-    (train,) = [row for row in rows if row.stage.name == "train"]
-    longer = 2 * train.stage.seconds(train.left)
-    train.stage.keep_rate(train.left, longer)  # they took longer than the machine's speed says
-    assert train.stage.seconds(train.left) == pytest.approx(longer)
+    (train,) = [row for row in rows if row.stage == "train"]
+    longer = 2 * train.seconds()
+    train.batch.keep_rate(train.left, longer)  # they took longer than the machine's speed says
+    assert train.seconds() == pytest.approx(longer)
     assert not (tmp_path / "runs" / "generated").exists()
-
-
-class Nobody(Local):
-    """Does no job."""
-
-    def run(self, work):
-        assert work.jobs
 
 
 def test_the_table_of_times_counts_what_is_done_now(tmp_path):
     """Else its rate would be far too high for a training that resumed."""
-    study = Study(parse_recipe(QUICK | {"arms": [{"name": "real", "mixture": "real"}]}), tmp_path, executor=Nobody())
-    train = study.graph.train(study.runs("real"))
-    (job,) = train.jobs()
-    train.do([replace(job, saved=job.total - 3)])
-    assert [times.items for times in study.context.times.records] == [3 * job.each]
+    study = Study(parse_recipe(QUICK | {"arms": [{"name": "real", "mixture": "real"}]}), tmp_path)
+    (train,) = study.plan.train(study.runs("real"))
+    (item,) = train.items()
+    resumed = replace(item, key=(0, item.key), saved=item.total - 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Batch, "items", lambda batch: [] if study.context.times.records else [resumed])
+        patch.setattr(Local, "run", lambda executor, work: None)  # makes nothing
+        patch.setattr(type(train), "finish", lambda step, made: None)
+        Batch((train,)).run()
+    assert [times.items for times in study.context.times.records] == [3 * item.each]
 
 
 def test_an_estimate_shares_the_jobs_out():
-    jobs = [(Job(n, "", 100, total=100), 10.0 if n < 3 else 2.0) for n in range(4)]  # 10 s each, and 50 s
+    jobs = [(Item(n, "", 100, total=100), 10.0 if n < 3 else 2.0) for n in range(4)]  # 10 s each, and 50 s
     assert estimate(jobs, 1) == 80
     assert estimate(jobs, 2) == 50
     assert estimate(jobs[:3], 2) == 20
     assert estimate([], 4) == 0
-    assert estimate([*jobs, (Job(4, "", 1, total=1), None)], 2) is None
+    assert estimate([*jobs, (Item(4, "", 1, total=1), None)], 2) is None
     together = [
-        (Job(n, "", 100, workers=2, total=100), 2.0) for n in range(2)
+        (Item(n, "", 100, workers=2, total=100), 2.0) for n in range(2)
     ]  # each by both workers, after the others
     assert estimate([*jobs, *together], 2) == 50 + 2 * 25
 

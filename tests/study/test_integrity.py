@@ -77,7 +77,7 @@ def read_dataset(folder: Path, study: Study) -> None:
 
 def read_packed(folder: Path, study: Study) -> None:
     of = Artifact(folder).manifest().inputs["images"]
-    sources = [study.graph.images.open(name) for name in ("real", "tuned", "sure", "retrieved-by-search")]
+    sources = [study.plan.images(name).open() for name in ("real", "tuned", "sure", "retrieved-by-search")]
     images = next(images for images in sources if images.fingerprint == of)
     with ThreadPoolExecutor(1) as pool:
         packed = PackedImages(images, folder.parent, pool)

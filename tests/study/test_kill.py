@@ -59,14 +59,14 @@ def test_the_steps_that_a_killed_training_has_saved_are_not_counted_as_left(star
     words = [str(recipe), "--out", str(out), "--set", long]
     assert start(["train", *words], kill_when=lambda: any(map(saved_steps, out.glob("checkpoints/*")))).codes == [-9]
     study = Study(load_recipe(str(recipe), [long]), out)
-    (training,) = [row for row in study.rows() if row.stage.name == "train" and row.done]
-    assert training.done == saved_steps(training.jobs[0].folder) < training.total
-    assert training.jobs[0].left == (training.total - training.done) * study.recipe.train.batch_size
+    (training,) = [row for row in study.rows() if row.stage == "train" and row.done]
+    assert training.done == saved_steps(training.steps[0].folder) < training.total
+    assert training.items[0].left == (training.total - training.done) * study.recipe.train.batch_size
     shown = " ".join(genrobust("show", *words).stdout.split())
     assert f" {training.done:,} of {training.total:,} steps" in shown
     (state,) = out.glob("checkpoints/*/state-*")
     state.write_bytes(state.read_bytes()[:99])
-    assert not any(row.done for row in study.rows() if row.stage.name == "train")  # no step can be read from it
+    assert not any(row.done for row in study.rows() if row.stage == "train")  # no step can be read from it
 
 
 def test_of_two_processes_each_ends_or_is_told_and_no_shard_is_mixed(start, recipe, generated, tmp_path):

@@ -10,7 +10,7 @@ from small_study import QUICK, REAL, TRAIN, files
 from genrobust.core import Artifact, UserError, read_page_json
 from genrobust.recipe import FilterConfig, parse_recipe
 from genrobust.study import Study, disk
-from genrobust.study.sources.filtered import FilteredDataset
+from genrobust.study.steps.filter import Filter
 
 CLASSES = 10
 RECIPE = {
@@ -46,11 +46,10 @@ def study(tiny_generator, tmp_path):
 
 def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_path):
     first = study()
-    datasets = first.graph.images.datasets
-    assert list(datasets) == ["generated", "plain", "redrawn", "sure"]
+    datasets = {name: first.dataset(name) for name in ("generated", "plain", "redrawn", "sure")}
     before = first.rows()  # the classifier that judges the images of "sure" comes before its filter
     assert not any(row.done for row in before)
-    assert [(row.stage.name, row.name, row.total) for row in before] == [
+    assert [(row.stage, row.name, row.total) for row in before] == [
         ("generate", "generated", 2 * CLASSES),
         ("generate", "plain", CLASSES),
         ("generate", "redrawn", CLASSES),
@@ -59,7 +58,7 @@ def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_pat
         *(("train", f"{arm}, seed 0", 2) for arm in ("styled", "plain", "redrawn", "sure", "retrieved")),
         ("evaluate", "every classifier", 6 * sum(len(first.data.tests[name]) for name in ("hand-drawn", "test"))),
     ]
-    named = {job.folder for row in before for job in row.jobs}
+    named = {step.folder for row in before for step in row.steps}
     summary, written = first.run()
     arms = read_page_json(written["results.json"])["arms"]
     assert {arm["name"]: list(arm["seconds"]) for arm in arms} == {
@@ -75,14 +74,14 @@ def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_pat
     assert all(folder is not None and folder.exists() for folder in named)  # names are known before anything is made
     assert summary.arms == ("real", "styled", "plain", "redrawn", "sure", "retrieved")
     assert len(list((tmp_path / "generated").iterdir())) == 3  # an unused dataset is not made
-    assert Counter(datasets["plain"].images.labels.tolist()) == dict.fromkeys(range(CLASSES), 1)
-    assert set(datasets["plain"].images.styles) != set(datasets["generated"].images.styles)
+    assert Counter(datasets["plain"].open().labels.tolist()) == dict.fromkeys(range(CLASSES), 1)
+    assert set(datasets["plain"].open().styles) != set(datasets["generated"].open().styles)
     sure = first.images("sure")  # half of each class of the very images of "generated", which are made once
     assert Counter(sure.labels.tolist()) == dict.fromkeys(range(CLASSES), 1)
     assert set(sure.keys) < set(first.images("generated").keys)
-    sources = datasets["redrawn"].images.metadata()["source"].to_pylist()
+    sources = datasets["redrawn"].open().metadata()["source"].to_pylist()
     assert set(sources) <= set(first.data.train.keys)  # the real training split, and no other
-    wanted = Counter(datasets["generated"].images.labels.tolist())
+    wanted = Counter(datasets["generated"].open().labels.tolist())
     assert Counter(first.images("retrieved").labels.tolist()) == wanted
     assert Counter(first.images("retrieved-by-class").labels.tolist()) == wanted
 
@@ -116,7 +115,7 @@ def test_packed_copies_are_a_stage_of_their_own(study):
     real = len(made.data.train)
 
     def packing():
-        return [(row.name, row.total, row.done) for row in made.rows() if row.stage.name == "pack"]
+        return [(row.name, row.total, row.done) for row in made.rows() if row.stage == "pack"]
 
     assert packing() == [("real", real, 0), ("generated", 2 * CLASSES, 0)]
     assert disk(made.rows()) > 0
@@ -131,7 +130,7 @@ def test_a_changed_dataset_redoes_only_its_own_arm_and_what_workers_take_of_a_cl
     def folders(**change):
         made = study(**change)
         datasets = {name: made.dataset(name).folder for name in ("generated", "plain", "unused", "redrawn")}
-        return datasets | {"real": made.graph.checkpoints.of(*made.runs("real")).folder}
+        return datasets | {"real": made.plan.classifier(*made.runs("real")).folder}
 
     before = folders()
     datasets = RECIPE["datasets"] | {"plain": {"generate": {"per_class": 1, "prompts": {"negative_prompt": "gray"}}}}
@@ -150,11 +149,11 @@ def test_another_clip_of_the_same_size_filters_anew(study, tmp_path):
     for nanoseconds, weights in enumerate((b"one", b"two")):
         (judge / "model.safetensors").write_bytes(weights)
         os.utime(judge / "model.safetensors", ns=(nanoseconds, nanoseconds))
-        found.append(FilteredDataset(made.dataset("sure"), rule, judge).folder)
+        found.append(Filter(made.context, made.dataset("sure"), rule, judge).folder)
     assert found[0] != found[1]
     elsewhere = judge.rename(tmp_path / "other")
     rule = FilterConfig(by="clip", clip=str(elsewhere), drop=0.5)
-    assert FilteredDataset(made.dataset("sure"), rule, elsewhere).folder == found[1]
+    assert Filter(made.context, made.dataset("sure"), rule, elsewhere).folder == found[1]
 
 
 def test_a_dataset_of_another_data_seed_has_the_same_requests_with_other_noise(study):

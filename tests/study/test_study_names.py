@@ -46,7 +46,7 @@ def test_test_sets_whose_names_differ_by_a_letter_have_predictions_of_their_own(
         images = study.data.tests[name]
         assert (found[name].test_set, found[name].keys) == (name, tuple(images.keys))
         assert np.array_equal(found[name].labels, images.labels)
-    assert not [row for row in study.rows() if row.left and row.stage.name == "evaluate"]
+    assert not [row for row in study.rows() if row.left and row.stage == "evaluate"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["runs"]
 
 
@@ -68,7 +68,7 @@ def test_a_study_of_a_hundred_million_planned_images_is_shown_without_listing_th
     study = Study(recipe, tmp_path)
     study.rows()  # loads the libraries and the real images
     tracemalloc.start()
-    rows = {row.name: row for row in study.rows() if row.stage.name in ("generate", "train")}
+    rows = {row.name: row for row in study.rows() if row.stage in ("generate", "train")}
     assert tracemalloc.get_traced_memory()[1] < 200_000_000
     tracemalloc.stop()
     assert rows["generated"].total == 100_000_000

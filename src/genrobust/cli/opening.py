@@ -126,7 +126,7 @@ def list_work(study: "Study", begins: bool = False) -> "list[Row]":
     """
     rows = study.rows()
     if begins and any(row.left for row in rows):
-        rows[0].stage.context.executor.prepare()
+        study.context.executor.prepare()
     warn_of_images(study)
     measure(rows)
     return rows
@@ -138,17 +138,17 @@ def measure(rows: "Sequence[Row]") -> None:
     A GPU is not measured, because its speed depends more on the input pipeline. Nor is a cluster, whose nodes may
     differ. There, the first jobs of a stage are measured.
     """
-    from genrobust.study import measure_machine
+    from genrobust.study import WayToTrain, measure_machine
 
-    context = rows[0].stage.context
+    context = rows[0].batch.context
     if context.device != "cpu" or not context.executor.here:
         return
     ways = set()
     for row in rows:
-        for job in row.left:
-            cost = row.stage.cost(job)
+        step = row.batch.first
+        for cost in row.costs():
             if not cost.of:
-                ways.add((row.stage.worker, row.stage.threads, cost.precision))
+                ways.add(WayToTrain(step.worker, step.threads, cost.precision))
     measure_machine(context.out, ways)
 
 
@@ -162,7 +162,7 @@ def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -
     """Print done and remaining work, with the time and the disk space that it takes."""
     from genrobust.study import disk, seconds_left
 
-    context = rows[0].stage.context
+    context = rows[0].batch.context
     to.print(_work_table(rows, title))
     seconds, unknown = seconds_left(rows)
     if not seconds and not unknown:
@@ -190,14 +190,14 @@ def _work_table(rows: "Sequence[Row]", title: str | None) -> Table:
         table.add_column(heading, overflow="fold")
     for row in rows:
         done = f"{row.done:,} of {row.total:,} {row.unit}"
-        table.add_row(row.stage.name, escape(row.name), done, _time_left(row))
+        table.add_row(row.stage, escape(row.name), done, _time_left(row))
     return table
 
 
 def _time_left(row: "Row") -> str:
     if not row.left:
         return "nothing"
-    seconds = row.stage.seconds(row.left)
+    seconds = row.seconds()
     return "not measured yet" if seconds is None else about(seconds)
 
 

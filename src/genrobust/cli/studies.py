@@ -40,7 +40,8 @@ def run(study: "Study") -> None:
 
     rows = list_work(study, begins=True)
     print_work(rows, err_console, study.recipe.title or study.recipe.name)
-    view, files = study.report()
+    study.make()
+    view, files = study.write_report()
     out_console.print()
     out_console.print(terminal(view))
     tell(*(_report_path(study, name) for name in files if not name.endswith(".svg")))

@@ -45,9 +45,7 @@ from genrobust.recipe.tune import TuneConfig
 GENERATED = "generated"  # the name of the dataset that a recipe's own generator and generate sections describe
 
 
-EXECUTORS: Registry[type[ExecuteConfig]] = Registry(
-    "executor", "genrobust.executors", "genrobust.study.executors.kinds"
-)
+EXECUTORS: Registry[type[ExecuteConfig]] = Registry("executor", "genrobust.executors", "genrobust.study.executors")
 
 
 class QualityConfig(Section):

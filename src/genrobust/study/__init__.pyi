@@ -1,8 +1,8 @@
-from .estimates import measure_machine as measure_machine
-from .executors.kinds.local import Processes as Processes
-from .executors.local import ExecutorConfig as ExecutorConfig, Local as Local, open_executor as open_executor
+from .executors.local_processes import Processes as Processes
+from .executors.this_process import ExecutorConfig as ExecutorConfig, Local as Local, open_executor as open_executor
 from .image_sets import AuditSets as AuditSets, open_sets as open_sets
 from .kept_parts import open_kept_parts as open_kept_parts
+from .machine_speed import WayToTrain as WayToTrain, measure_machine as measure_machine
 from .named_models import (
     Named as Named,
     named_models as named_models,
@@ -14,7 +14,7 @@ from .named_models import (
 )
 from .provenance import describe_others as describe_others
 from .results.outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
-from .stages.stage import Row as Row, disk as disk, rows as rows, seconds_left as seconds_left
 from .studies import Studies as Studies
 from .study import Study as Study
 from .training_runs import TrainingRun as TrainingRun, recipe_and_name as recipe_and_name
+from .work_list import Row as Row, disk as disk, list_rows as list_rows, seconds_left as seconds_left

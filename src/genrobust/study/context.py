@@ -1,62 +1,50 @@
-"""The context that every stage of a study needs beside its own inputs: where it runs, writes and logs."""
+"""The context that all steps of a study share: the recipe, its images, and where it runs, writes and logs."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genrobust.core import (
-    MEAN_OF_SHIFTS,
-    ImageSet,
-    StudyData,
-    Subset,
-    UserError,
-    address,
-    device_kind,
-    fair_order,
-    local_folder,
-)
-from genrobust.data import Broken, load_data, with_derived, withhold, without_broken
+from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, UserError, address, device_kind, local_folder
+from genrobust.data import load_data
 from genrobust.generate import class_texts
-from genrobust.leaks import (
-    Copies,
-    apart_from_tests,
-    describe_same_names,
-    without_copies,
-    without_leaks,
-    without_withheld,
-)
 from genrobust.recipe import Recipe, recipe_yaml
 from genrobust.robustness import METRICS, find_metric
 from genrobust.study.census import Census
-from genrobust.study.estimates import StageTimes
-from genrobust.study.executors.local import Local
+from genrobust.study.executors.this_process import Local
+from genrobust.study.removals import Notice, Rules, remove_images
+from genrobust.study.stage_times import StageTimes
 from genrobust.study.tracking import Tracking
 
-NEAR_COPIES_UP_TO = 300_000  # images of all sets together, which take 5 minutes on a core
+if TYPE_CHECKING:
+    from genrobust.classifiers import Initial
 
 
-class Rebuilt:
-    """Pickled as the arguments of its constructor, which are attributes: a worker computes everything else itself."""
+@dataclass(frozen=True)
+class LoadedImages:
+    """The images of a study after all removals.
 
-    _not_pickled: ClassVar[Collection[str]] = ()
+    Attributes:
+        data: The images that are left.
+        notices: Each removal, and each image that cannot be read, in one sentence.
+        rules: The rules of the removals.
+    """
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        names = [name for name in inspect.signature(type(self)).parameters if name not in self._not_pickled]
-        return type(self), tuple(getattr(self, name) for name in names)
+    data: StudyData
+    notices: list[Notice]
+    rules: Rules
 
 
 @dataclass
 class Context:
-    """The recipe, the folder `out`, the executor and the log of a study, shared by its stages.
+    """The recipe, the folder `out`, the executor and the log of a study, shared by its steps.
 
-    Pickled, it is its recipe and the address of its folder: a worker process opens the rest anew, works by itself and
+    It is pickled as its recipe and the address of its folder: a worker process loads the images itself, works alone and
     logs nothing.
     """
 
@@ -66,30 +54,47 @@ class Context:
     log: Callable[[str], None] = lambda line: None
 
     def __post_init__(self) -> None:
-        self.times, self.census = StageTimes(), Census(self.out)
+        self.times = StageTimes()
+        self.census = Census(self.out)
         track = self.out / "track" / self.recipe.name if self.recipe.track else None
         self.tracking = Tracking(track, recipe_yaml(self.recipe))
+        # The networks that trainings start from, each opened once, by the setting that names one.
+        self.initial_networks: dict[str, Initial] = {}
+        self._loaded: LoadedImages | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _in_worker, (self.recipe, address(self.out))
+        return _open_in_worker, (self.recipe, address(self.out))
 
-    @cached_property
-    def data(self) -> StudyData:
-        """The images of the study: what is learned from without copies of test images, the test sets without copies.
+    def load_images(self) -> LoadedImages:
+        """Load the images of the study and remove copies, leaks and broken images; only once.
 
-        The images to choose by are a test set only where the recipe names them, as the second in-distribution set or
-        among the tests.
+        The shifted validation set is among the test sets only if the recipe names it there.
 
         Raises:
             UserError: The recipe names test sets that the data lacks, or styles or keys that no image to retrieve has;
-                a set holds copies alone; an image cannot be read.
+                all images of a set are copies; an image cannot be read.
         """
-        return self._data_and_notices[0]
+        if self._loaded is None:
+            data = load_data(self.recipe.data)
+            rules = Rules.of(self.recipe, self.census, data)
+            data, notices = remove_images(data, rules)
+            _check_names(self.recipe, data)
+            self._loaded = LoadedImages(data, notices, rules)
+        return self._loaded
 
     @property
-    def notices(self) -> list[Copies | Broken | str]:
-        """What is wrong with the images of the study: copies, and images that cannot be read; a sentence each."""
-        return self._data_and_notices[1]
+    def data(self) -> StudyData:
+        """The images of the study, loaded by the first use."""
+        return self.load_images().data
+
+    @property
+    def notices(self) -> list[Notice]:
+        """Each problem with the images of the study, such as copies, in one sentence."""
+        return self.load_images().notices
+
+    def near_copies(self, images: ImageSet, tests: Mapping[str, ImageSet]) -> np.ndarray | None:
+        """Find near copies as `Census.near_copies` does; None if the recipe does not look for them."""
+        return self.load_images().rules.find_near_copies(images, tests)
 
     @property
     def own_tests(self) -> dict[str, ImageSet]:
@@ -97,57 +102,13 @@ class Context:
         return {name: images for name, images in self.data.tests.items() if name not in self.data.derived}
 
     @cached_property
-    def _data_and_notices(self) -> tuple[StudyData, list[Copies | Broken | str]]:
-        """The images, and what is wrong with them: in what is learned from no copy of a test image is left."""
-        recipe, data = self.recipe, self._loaded
-        notices: list[Copies | Broken | str] = [*data.notices]
-        contents, retrieved = self.census.contents, recipe.data.retrieved
-        if recipe.data.broken == "skip":
-            data, broken = without_broken(data, self.census.broken)
-            notices += broken
-        if not self._looks_for_near_copies and recipe.data.near_copies == "auto":
-            notices.append(
-                f"near copies of test images are not looked for among {_count(data):,} images, which takes minutes: "
-                "set data.near_copies to leave-out, or to keep"
-            )
-        chosen_by, scored = () if recipe.tune is None else recipe.tune.choose_by, recipe.evaluate.tests or ()
-        data, leaks = without_leaks(data, contents, self.near_copies, chosen_by, {*scored})
-        data, apart = apart_from_tests(data, recipe.data.groups_apart, {*chosen_by, *scored})
-        if recipe.data.groups_apart is None and recipe.data.together is None:
-            apart = [describe_same_names(images, data.tests) for images in data.learned.values()]
-        if retrieved.limit is not None and data.retrieval is not None:
-            kept = np.sort(fair_order(data.retrieval)[: retrieved.limit])
-            data = replace(data, retrieval=Subset(data.retrieval, kept))
-        data = without_withheld(withhold(data, retrieved.without), contents)
-        if data.shifted_val is not None and data.shifted_val.name in scored:
-            data = replace(data, tests={**data.tests, data.shifted_val.name: data.shifted_val})
-        data, copies = without_copies(data, contents, recipe.evaluate.beside)
-        data = with_derived(data, recipe.data)
-        _check_names(recipe, data)
-        return data, [*notices, *leaks, *filter(None, apart), *copies]
-
-    @cached_property
-    def _loaded(self) -> StudyData:
-        """The images of the source."""
-        return load_data(self.recipe.data)
-
-    def near_copies(self, images: ImageSet, tests: Mapping[str, ImageSet]) -> np.ndarray | None:
-        """As `Census.near_copies`; None where the recipe does not ask for them."""
-        return self.census.near_copies(images, tests) if self._looks_for_near_copies else None
-
-    @property
-    def _looks_for_near_copies(self) -> bool:
-        given = self.recipe.data.near_copies
-        return given == "leave-out" or (given == "auto" and _count(self._loaded) <= NEAR_COPIES_UP_TO)
-
-    @cached_property
     def tests(self) -> list[str]:
-        """The names of the test sets that are scored, the clean one first, also where the recipe chooses among them."""
+        """The names of the test sets that are scored, the clean one first."""
         return _scored_tests(self.recipe, self.data)
 
     @property
     def shifts(self) -> list[str]:
-        """The names of those beside the clean one."""
+        """The names of the scored test sets without the clean one."""
         return [name for name in self.tests if name != self.data.clean]
 
     @property
@@ -166,8 +127,12 @@ class Context:
 
     @cached_property
     def class_texts(self) -> list[list[str]]:
-        """The recipe's prompts of each class: what a CLIP knows it by."""
+        """The recipe's prompts of each class, by which a CLIP knows it."""
         return class_texts(self.recipe.class_prompts, self.data.labels)
+
+
+def _open_in_worker(recipe: Recipe, out: Path | str) -> Context:
+    return Context(recipe, local_folder(out))
 
 
 def _scored_tests(recipe: Recipe, data: StudyData) -> list[str]:
@@ -176,33 +141,30 @@ def _scored_tests(recipe: Recipe, data: StudyData) -> list[str]:
     return [name for name in data.tests if chosen is None or name in (data.clean, *chosen)]
 
 
-def _count(data: StudyData) -> int:
-    return sum(map(len, {**data.learned, **data.tests}.values()))
-
-
-def _in_worker(recipe: Recipe, out: Path | str) -> Context:
-    return Context(recipe, local_folder(out))
-
-
 def _check_names(recipe: Recipe, data: StudyData) -> None:
-    """Raise UserError, naming the key, for a test set that the data lacks, and for an unknown metric."""
+    """Raise UserError, naming the key, for an unknown test set or metric."""
     if MEAN_OF_SHIFTS in data.tests:
         raise UserError(f"data.shifts: {MEAN_OF_SHIFTS!r} is what reports call the mean over all: rename this test set")
-    val = [] if data.shifted_val is None else [data.shifted_val.name]
-    named = {"tests": (recipe.evaluate.tests or (), val), "beside": (recipe.evaluate.beside, [])}
-    for key, (tests, more) in named.items():
-        if unknown := [test for test in tests if test not in data.tests]:
-            there = ", ".join(dict.fromkeys([*data.tests, *more]))
-            raise UserError(f"evaluate.{key}: no test set {unknown[0]!r}; there are {there}")
+    own = [] if data.shifted_val is None else [data.shifted_val.name]
+    _require_tests("tests", recipe.evaluate.tests or (), data, [*data.tests, *own])
+    _require_tests("beside", recipe.evaluate.beside, data, [*data.tests])
     METRICS.require_unique()
+    scored = _scored_tests(recipe, data)
     for i, claim in enumerate(recipe.claims):
         try:
             find_metric(claim.metric)
         except UserError as error:
             raise UserError(f"claims.{i}.metric: {error}") from None
-        scored = _scored_tests(recipe, data)
         if claim.test_set not in (MEAN_OF_SHIFTS, *scored):
             raise UserError(
                 f"claims.{i}.test_set: no test set {claim.test_set!r} is scored; there are "
                 f"{', '.join(scored)}, and {MEAN_OF_SHIFTS!r}"
             )
+
+
+def _require_tests(key: str, names: tuple[str, ...], data: StudyData, known: list[str]) -> None:
+    """Raise UserError if `data` lacks a test set that the key of the section evaluate names."""
+    for name in names:
+        if name not in data.tests:
+            listed = ", ".join(dict.fromkeys(known))
+            raise UserError(f"evaluate.{key}: no test set {name!r}; there are {listed}")

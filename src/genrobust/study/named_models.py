@@ -19,10 +19,9 @@ from genrobust.classifiers import (
 from genrobust.core import ImageSet, Predictions, UserError, digest, local_folder
 from genrobust.data import ShardDataset
 from genrobust.study.census import Census
-from genrobust.study.context import NEAR_COPIES_UP_TO
-from genrobust.study.seen import ContentsOf, NearCopiesOf, Seen, seen_before, seen_by_run, seen_by_spec
-from genrobust.study.sources.checkpoints import PlannedCheckpoint
-from genrobust.study.stages.stage import Stage
+from genrobust.study.removals import NEAR_COPIES_UP_TO
+from genrobust.study.steps.classifier import ClassifierStep
+from genrobust.study.steps.seen import ContentsOf, NearCopiesOf, Seen, seen_before, seen_by_run, seen_by_spec
 from genrobust.study.studies import Studies
 from genrobust.study.study import Study
 from genrobust.study.training_runs import recipe_and_name
@@ -38,9 +37,8 @@ class Named:
         spec: The model as the user named it.
         open: Opens the checkpoint.
         find_seen: Finds the images that it trained on.
-        makes: The stage that trains it. None if it is no arm of a recipe.
+        makes: The step that makes it. None if it is no arm of a recipe.
         recipe: The recipe of the arm. "" if it is no arm.
-        planned: The checkpoint of the arm. None if it is no arm.
     """
 
     name: str
@@ -48,9 +46,8 @@ class Named:
     spec: str
     open: Callable[[], OpenClassifier]
     find_seen: Callable[[], Seen]
-    makes: Stage | None = None
+    makes: ClassifierStep | None = None
     recipe: str = ""
-    planned: PlannedCheckpoint | None = None
 
 
 def named_models(specs: Sequence[str], studies: Studies, labels: Path | None = None) -> list[Named]:
@@ -192,9 +189,9 @@ def _describe_copies(
 
 def _seen_outside(model: Named, study: Study) -> Seen:
     """Return what a model trained on, without the images of `study`, which hold no copies of its test images."""
-    planned = model.planned
-    if planned is not None and planned.context.recipe.data == study.recipe.data:
-        return seen_before(planned)
+    step = model.makes
+    if step is not None and step.context.recipe.data == study.recipe.data:
+        return seen_before(step)
     return model.find_seen()
 
 
@@ -242,17 +239,15 @@ def _arms_of(recipe: str, arm_name: str, studies: Studies) -> Iterator[Named]:
     arms = [study.recipe.arm(arm_name)] if arm_name else study.recipe.arms
     arms = sorted(arms, key=lambda arm: arm.name != study.recipe.reference)
     runs = [run for arm in arms for run in study.runs(arm.name)]
-    makes = study.graph.train(runs)
     for run in runs:
-        planned = study.graph.checkpoints.of(run)
-        opens = partial(open_checkpoint, planned.folder, study.recipe.evaluate)
+        step = study.plan.classifier(run)
+        opens = partial(open_checkpoint, step.folder, study.recipe.evaluate)
         yield Named(
             run.of,
             f"seed {run.seed}",
             f"{recipe}:{run.of}",
             opens,
-            partial(seen_by_run, planned),
-            makes=makes,
+            partial(seen_by_run, step),
+            makes=step,
             recipe=recipe_name,
-            planned=planned,
         )

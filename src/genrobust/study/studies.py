@@ -7,13 +7,14 @@ from pathlib import Path
 
 from genrobust.core import UserError, slug
 from genrobust.recipe import Recipe, load_recipe
-from genrobust.study.executors.local import Local
-from genrobust.study.sources.dataset import GeneratedDataset
-from genrobust.study.sources.filtered import FilteredDataset
-from genrobust.study.stages.generate import Generate
-from genrobust.study.stages.stage import Row, Stage, rows
+from genrobust.study.batch import in_order, run_steps
+from genrobust.study.executors.this_process import Local
+from genrobust.study.steps.filter import Filter
+from genrobust.study.steps.generate import Generate
+from genrobust.study.steps.step import Step
 from genrobust.study.study import Study
 from genrobust.study.training_runs import recipe_and_name
+from genrobust.study.work_list import Row, list_rows
 
 
 class Studies:
@@ -66,21 +67,20 @@ class Studies:
             named = " ".join(spec for spec in specs if spec)
             raise UserError(f"--set and --quick vary a recipe, and {named} names none: write RECIPE:NAME")
 
-    def make(self, stages: Iterable[Stage | None]) -> None:
-        """Run the missing jobs of `stages`, and of all that these need, if they may run."""
-        ends = list(dict.fromkeys(filter(None, stages)))
-        order = dict.fromkeys(stage for end in ends for stage in end.order())
-        if missing := [row for row in rows(list(order)) if row.left]:
+    def make(self, steps: Iterable[Step | None]) -> None:
+        """Make what is missing of `steps`, and of all that these need, if that is allowed."""
+        ordered = in_order(step for step in steps if step is not None)
+        missing = [row for row in list_rows(ordered) if row.left]
+        if missing:
             self._allow(missing)
-        for stage in ends:
-            stage.run()
+        run_steps(ordered)
 
     def _named(self, spec: str) -> tuple[Study, str] | None:
         """The study that ``RECIPE`` or ``RECIPE:NAME`` names, with the name, perhaps ""; None for what is no recipe."""
         recipe, name = recipe_and_name(spec)
         return (self.open(recipe), name) if recipe else None
 
-    def dataset(self, spec: str) -> GeneratedDataset | None:
+    def dataset(self, spec: str) -> Generate | None:
         """Return the dataset that ``RECIPE:DATASET`` names; None for what names no recipe.
 
         Raises:
@@ -102,7 +102,7 @@ class Studies:
         """
         if (dataset := self.dataset(spec)) is None:
             return None
-        self.make([Generate(dataset)])
+        self.make([dataset])
         return dataset.folder
 
     def filter_of(self, spec: str) -> Path | None:
@@ -113,10 +113,10 @@ class Studies:
         """
         if (named := self._named(spec)) is None or named[0].recipe.filter_of(named[1]) is None:
             return None
-        graph, name = named[0].graph, named[1]
-        self.make(graph.make(name))
-        filtered = graph.images.of(name)
-        assert isinstance(filtered, FilteredDataset)  # as the recipe says
+        filtered = named[0].plan.images(named[1])
+        # The recipe has a filter for it.
+        assert isinstance(filtered, Filter)
+        self.make([filtered])
         return filtered.folder
 
     def results(self, spec: str) -> Path | None:
@@ -143,6 +143,6 @@ class Studies:
         if not name:
             names = ", ".join(study.recipe.arm_names)
             raise UserError(f"{spec} is a recipe of several classifiers: write {spec}:ARM, one of {names}")
-        planned = study.graph.checkpoints.of_arm(name)
-        self.make([study.graph.train([planned.run])])
-        return planned.folder
+        classifier = study.plan.arm(name)
+        self.make([classifier])
+        return classifier.folder

@@ -1,4 +1,4 @@
-"""A study: its graph of stages for arms x seeds, run to the report, or asked for a part."""
+"""A study: its steps for arms x seeds, made in their order up to the report, or made in part."""
 
 from __future__ import annotations
 
@@ -24,33 +24,35 @@ from genrobust.core import (
 from genrobust.data import ShardDataset, require_outside
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
 from genrobust.report import SECTIONS, ReportView, report_inputs, write_report
+from genrobust.study.batch import in_order, run_steps
 from genrobust.study.context import Context
-from genrobust.study.executors.local import Local, open_executor
-from genrobust.study.graph import Graph
+from genrobust.study.executors.this_process import Local, open_executor
+from genrobust.study.plan import StudyPlan
 from genrobust.study.provenance import Makers, describe_others, makers_of
 from genrobust.study.results.record import record_of
 from genrobust.study.results.scoring import StudyScores, check_baselines, score_study
-from genrobust.study.seen import describe_starts_seen
-from genrobust.study.sources.dataset import GeneratedDataset
-from genrobust.study.stages.stage import Row, rows
+from genrobust.study.steps.generate import Generate
+from genrobust.study.steps.predict import open_predictions
+from genrobust.study.steps.seen import describe_starts_seen
 from genrobust.study.training_runs import TrainingRun, run_of
+from genrobust.study.work_list import Row, list_rows
 
 
 class Study:
-    """The stages of `recipe`, with everything they make under `out`.
+    """The study of `recipe`. Everything that it makes is in the folder `out`.
 
-    Arms and recipes that ask for the same work share its folder, so nothing is done twice; a killed study resumes where
+    Arms and recipes that ask for the same work share its folder, so nothing is done twice. A killed study resumes where
     it was.
 
     Args:
-        out: A folder, or the URL of one; `Study.out` is then this machine's copy of what lies there.
-        command: The command that runs it, for the report; by default, one that runs the recipe in the report.
+        out: A folder, or the URL of one. Then `Study.out` is the copy on this machine.
+        command: The command that runs the study, for the report; by default, one that runs the recipe in the report.
         say: Called with a line of text when something begins.
-        executor: What runs the jobs. By default it is the one that the section `execute` of the recipe names.
+        executor: Runs the work. By default it is the one that the section `execute` of the recipe names.
 
     Raises:
         UserError: The recipe mixes generated images but names neither a generator nor such images; its device is not
-            available; `out` is a file, or lies among the images that it reads; or `out` is a URL without bucket or
+            available; `out` is a file, or is among the images that it reads; or `out` is a URL without bucket or
             credentials, or one that cannot be written to.
         GenrobustError: The file system of `out` does not answer.
     """
@@ -73,14 +75,54 @@ class Study:
         if executor is None:
             executor = open_executor(recipe, folder)
         self.context = Context(executor.placed(recipe, say), folder, executor, say)
-        self.recipe, self.out = self.context.recipe, folder
+        self.recipe = self.context.recipe
+        self.out = folder
         default_command = shlex.join(["genrobust", "run", f"{recipe.name}.yaml"])
         self.command = command or f"{default_command}  # the recipe below, saved under this name"
-        self.graph = Graph(self.context)
+        self.plan = StudyPlan(self.context)
 
     def __repr__(self) -> str:
-        arms, seeds = len(self.recipe.arms), len(self.recipe.seeds)
+        arms = len(self.recipe.arms)
+        seeds = len(self.recipe.seeds)
         return f"Study(name={self.recipe.name!r}, {arms=}, {seeds=}, out={str(self.out)!r})"
+
+    def run(self) -> tuple[Summary, dict[str, Path]]:
+        """Run the whole study to its report; returns what was measured and the files written, by kind.
+
+        Raises:
+            UserError: Other versions of genrobust or its libraries began something that is not finished.
+            GenrobustError: A step fails.
+        """
+        self.make()
+        view, files = self.write_report()
+        return view.summary, files
+
+    def make(self) -> None:
+        """Load images and remove leaks, then generate, search, filter, train, predict and describe what is missing.
+
+        Raises:
+            As for `run`.
+        """
+        self.context.load_images()
+        for line in describe_others(self.makers()):
+            self.context.log(f"reused: {line}")
+        SECTIONS.require_unique()
+        self.plan.require_trainable(self.plan.runs)
+        for note in (*check_baselines(self.context), *self.plan.doubts()):
+            self.context.log(note)
+        run_steps(self.plan.steps())
+
+    def write_report(self) -> tuple[ReportView, dict[str, Path]]:
+        """Score what was made and write the report; returns what it shows and the files written, by kind."""
+        scores = self.scores()
+        self.context.log("writing the report")
+        view = ReportView(record_of(self.plan, scores, self.command, self.makers()))
+        files = write_report(view, self.report_folder, self._report_inputs)
+        link(self.out / self.recipe.name, self.report_folder)
+        note = self.describe_report_copy()
+        if note:
+            self.context.log(note)
+        return view, files
 
     @property
     def data(self) -> StudyData:
@@ -92,12 +134,12 @@ class Study:
         return self.context.data
 
     def notices(self) -> list[str]:
-        """Return what is wrong with the images: copies, images that cannot be read, and test images seen before.
+        """Return each problem with the images: copies, unreadable images, and test images that networks learned.
 
         Raises:
             UserError: An image cannot be read.
         """
-        return [*map(str, self.context.notices), *describe_starts_seen(self.graph.checkpoints)]
+        return [*map(str, self.context.notices), *describe_starts_seen(self.context)]
 
     @property
     def tests(self) -> list[str]:
@@ -105,16 +147,16 @@ class Study:
         return self.context.tests
 
     def rows(self) -> list[Row]:
-        """Return all work of the study, done or not, in its order."""
-        return list(rows(self.graph.stages()))
+        """List all work of the study, done or not, in its order."""
+        return list_rows(self.plan.steps())
 
-    def dataset(self, name: str) -> GeneratedDataset:
-        """Return the generated dataset called `name`, mixed by an arm or not.
+    def dataset(self, name: str) -> Generate:
+        """Return the step that generates the dataset `name`, whether an arm mixes it or not.
 
         Raises:
             UserError: The name is unknown, or these images are the user's own.
         """
-        return self.graph.images.dataset(name)
+        return self.plan.dataset(name)
 
     def generate(self, name: str) -> ShardDataset:
         """Generate what is missing of the dataset `name`.
@@ -124,24 +166,27 @@ class Study:
                 dataset, is in use, or cannot be written.
             GenrobustError: A completed shard is damaged.
         """
-        self.graph.generate(name).run()
-        return self.dataset(name).images
+        dataset = self.dataset(name)
+        run_steps(in_order([dataset]))
+        return dataset.open_made()
 
     def images(self, source: str) -> ImageSet:
-        """Return what the arms mix under the name `source` (see `MixturePart`), made now where it is missing."""
-        for stage in self.graph.make(source):
-            stage.run()
-        return self.graph.images.open(source)
+        """Return the images that arms mix under the name `source` (see `MixturePart`); missing ones are made now."""
+        step = self.plan.images(source)
+        run_steps(in_order([step]))
+        return step.open()
 
     def runs(self, arm: str | None = None) -> list[TrainingRun]:
         """Return the classifiers that are trained: of one arm, or of all arms and then of the baseline line."""
-        return [run for run in self.graph.runs if arm is None or (run.of == arm and not run.baseline)]
+        if arm is None:
+            return self.plan.runs
+        return [run for run in self.plan.runs if run.of == arm and not run.baseline]
 
     def train(self, runs: Sequence[TrainingRun]) -> list[Path]:
         """Return the checkpoints of `runs`, folders; missing ones are trained now."""
-        self.graph.require_trainable(runs)
-        self.graph.train(runs).run()
-        return [self.graph.checkpoints.of(run).folder for run in runs]
+        self.plan.require_trainable(runs)
+        run_steps(in_order(self.plan.train(runs)))
+        return [self.plan.classifier(run).folder for run in runs]
 
     def checkpoint(self, arm: ArmConfig, seed: int) -> Path:
         """Return the trained classifier of one arm and seed: a folder."""
@@ -149,26 +194,25 @@ class Study:
 
     def predictions(self, runs: Sequence[TrainingRun]) -> list[SavedPredictions[str]]:
         """Return the predictions of `runs` by test set; missing ones are made now."""
-        stage = self.graph.evaluate(runs)
-        stage.run()
-        return stage.of(runs)
+        steps = self.plan.predict(runs)
+        run_steps(in_order(steps))
+        return open_predictions(steps)
 
     def scores(self) -> StudyScores:
         """Return everything that the study measured, its baselines, and notes on shifts without a line."""
-        return score_study(self.graph)
+        return score_study(self.plan)
 
     def makers(self) -> list[Makers]:
-        """Return what made the finished artifacts of the study."""
-        stages = self.graph.stages()
-        return makers_of(folder for stage in stages for job in stage.jobs() for folder in stage.artifacts(job))
+        """Return which versions made the finished artifacts of the study."""
+        return makers_of(folder for step in self.plan.steps() for folder in step.artifacts())
 
     @property
     def report_folder(self) -> Path:
-        """The folder of the report, named after all that it is made of; a link called like the study leads there."""
+        """The folder of the report, named after everything that it shows. A link with the study's name leads to it."""
         return artifact_folder(self.out, self.recipe.name, self._report_inputs)
 
     def describe_report_copy(self) -> str:
-        """Say that the path of the link to the newest report holds something else. "" if it is a link or free.
+        """Describe what is at the path of the link to the newest report; "" if it is a link or free.
 
         A copy that follows links makes a folder of the link.
         """
@@ -181,48 +225,19 @@ class Study:
         )
 
     def find_report(self, name: str) -> Path | None:
-        """Return the file `name` of the report; None where it was not written."""
+        """Return the file `name` of the report; None if it was not written."""
         report = Artifact(self.report_folder).fetch()
         if report.is_finished:
             report.fetch_files([name])
-        return report.folder / name if (report.folder / name).is_file() else None
+        path = report.folder / name
+        return path if path.is_file() else None
 
     @cached_property
     def _report_inputs(self) -> dict[str, Any]:
-        checkpoints = [self.graph.checkpoints.of(run).folder.name for run in (*self.graph.runs, *self.graph.points)]
-        with_clip = [config for config in (self.recipe.zero_shot, self.recipe.quality) if config is not None]
-        clips = [hash_clip(find_clip(config.clip)) for config in with_clip]
+        runs = [*self.plan.runs, *self.plan.points]
+        inputs = [self.plan.classifier(run).folder.name for run in runs]
+        for config in (self.recipe.zero_shot, self.recipe.quality):
+            if config is not None:
+                inputs.append(hash_clip(find_clip(config.clip)))
         tests = {name: self.data.tests[name].fingerprint for name in self.tests}
-        return report_inputs(self.recipe, [*checkpoints, *clips], tests)
-
-    def run(self) -> tuple[Summary, dict[str, Path]]:
-        """Run all stages to the report; returns what was measured and the files written, by kind.
-
-        Raises:
-            UserError: Other versions of genrobust or its libraries began something that is not finished.
-            GenrobustError: A stage fails.
-        """
-        view, files = self.report()
-        return view.summary, files
-
-    def report(self) -> tuple[ReportView, dict[str, Path]]:
-        """Run all stages as `run`; returns all that the report shows, and the files written, by kind."""
-        for line in describe_others(self.makers()):
-            self.context.log(f"reused: {line}")
-        SECTIONS.require_unique()
-        stages = self.graph.stages()
-        self.graph.require_trainable(self.graph.runs)
-        for note in (*check_baselines(self.context), *self.graph.images.doubts()):
-            self.context.log(note)
-        for stage in stages:
-            stage.work()
-        scores = self.scores()
-        self.context.log("writing the report")
-        record = record_of(self.graph, scores, self.command, self.makers())
-        view = ReportView(record)
-        files = write_report(view, self.report_folder, self._report_inputs)
-        link(self.out / self.recipe.name, self.report_folder)
-        note = self.describe_report_copy()
-        if note:
-            self.context.log(note)
-        return view, files
+        return report_inputs(self.recipe, inputs, tests)

@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from genrobust.core import DiskFull, UserError, progress_bar
-from genrobust.study.executors.jobs import Job, Work
+from genrobust.study.executors.work import Item, Work
 
 SIZE = 4
 
@@ -62,7 +62,7 @@ class Scribe:
 
 
 def work(folder: Path, *keys: str) -> Work:
-    return Work("writing", [Job(key, f"job {key}", SIZE) for key in keys], Scribe(folder))
+    return Work("writing", [Item(key, f"job {key}", SIZE) for key in keys], Scribe(folder))
 
 
 @dataclass(frozen=True)
@@ -97,4 +97,4 @@ class Meeting:
 
 
 def meetings(folder: Path, *keys: str, size: int = 2) -> Work:
-    return Work("meeting", [Job(key, f"job {key}", 1, workers=size) for key in keys], Meeting(folder))
+    return Work("meeting", [Item(key, f"job {key}", 1, workers=size) for key in keys], Meeting(folder))

@@ -15,7 +15,8 @@ from genrobust.core import (
     UserError,
     progress_bar,
 )
-from genrobust.study.executors.workers import Call, Files, Progress, portable, run_call
+from genrobust.study.executors.calls import Call, Files, portable, run_call
+from genrobust.study.executors.workers import Progress
 
 
 class Local(Exception):

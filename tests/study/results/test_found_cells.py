@@ -46,7 +46,7 @@ def test_cells_are_those_of_the_training_images_of_each_arm(tmp_path: Path) -> N
         return Study(recipe_of(**given), tmp_path / "runs")
 
     study = study_of()
-    (found,), subsets = find_cells(study.graph)
+    (found,), subsets = find_cells(study.plan)
     assert found.arms == ("real", "again")
     assert found.lacking == (("cat", "ink", LEAST_IMAGES),)
     labels = study.data.tests["ink"].labels
@@ -55,10 +55,10 @@ def test_cells_are_those_of_the_training_images_of_each_arm(tmp_path: Path) -> N
     assert (subsets[found.present]["ink"] != subsets[found.absent]["ink"]).all()
     wide = {"name": "wide", "mixture": ["real", "retrieved-all"]}
     data["retrieved"] = str(write(tmp_path / "found", {kind: {"ink": 1} for kind in KINDS}))
-    (before,), _ = find_cells(study_of(arms=[wide, *arms]).graph)
+    (before,), _ = find_cells(study_of(arms=[wide, *arms]).plan)
     assert before.arms == found.arms and before.lacking == found.lacking
     begun = [wide, *({**arm, "train": {"init": "arm:wide"}} for arm in arms)]
-    assert find_cells(study_of(arms=begun).graph) == ((), {}), "it began with all"
-    assert find_cells(study_of(data={**data, "styles": None}).graph) == ((), {})
-    assert find_cells(study_of(evaluate={"min_images": 2 * LEAST_IMAGES + 1}).graph) == ((), {})
-    assert find_cells(study.graph, beside=["ink"]) == ((), {}), "as of a set that is left out of the mean otherwise"
+    assert find_cells(study_of(arms=begun).plan) == ((), {}), "it began with all"
+    assert find_cells(study_of(data={**data, "styles": None}).plan) == ((), {})
+    assert find_cells(study_of(evaluate={"min_images": 2 * LEAST_IMAGES + 1}).plan) == ((), {})
+    assert find_cells(study.plan, excluded=["ink"]) == ((), {}), "as of a set that is left out of the mean otherwise"

@@ -15,7 +15,7 @@ REAL = {"name": "real", "mixture": "real"}
 def notes(tmp_path, *arms, **keys):
     recipe = {**QUICK, "train": {**TRAIN, "image_size": 64}, "generator": None, "arms": [REAL, *arms], **keys}
     recipe["evaluate"] = {"image_size": 64}
-    return list(describe_starts(Study(parse_recipe(recipe), tmp_path).graph))
+    return list(describe_starts(Study(parse_recipe(recipe), tmp_path).plan))
 
 
 def arm(name, **train):

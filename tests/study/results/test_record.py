@@ -10,6 +10,7 @@ from small_study import CLASSES as CHOSEN, REAL, folders_section, recipe_of
 
 from genrobust.core import ClassLabel, LabelSpace
 from genrobust.study import Study
+from genrobust.study.batch import batches_of
 from genrobust.study.estimates import Rates
 from genrobust.study.results import record
 from genrobust.study.results.record import device_seconds, gallery
@@ -56,8 +57,8 @@ def test_an_arm_without_an_image_of_a_class_is_warned_of(write_folder, tmp_path)
     more = {"more": str(write_folder("more", "solid", 2, {"airplane": "airplane", "bell": "bell"}))}
     arms = [{"name": "real", "mixture": "real"}, {"name": "others", "mixture": "more"}]
     recipe = recipe_of(data=folders_section(folders, extra=more), arms=arms, device="cpu")
-    graph = Study(recipe, tmp_path / "runs").graph
-    assert list(record._warnings(graph)) == ["Warning: others trains on no image of 1 class: anchor."]
+    plan = Study(recipe, tmp_path / "runs").plan
+    assert list(record._warnings(plan)) == ["Warning: others trains on no image of 1 class: anchor."]
 
 
 def test_images_that_two_trainings_of_an_arm_mix_count_once(tmp_path):
@@ -65,13 +66,13 @@ def test_images_that_two_trainings_of_an_arm_mix_count_once(tmp_path):
         {"name": "first", "mixture": "generated"},
         {"name": "second", "mixture": "generated", "train": {"init": "arm:first"}},
     ]
-    graph = Study(recipe_of(arms=arms, reference="first"), tmp_path).graph
-    first, second = graph.runs
-    assert device_seconds(graph, second) == {}, "no rate is known"
-    for stage in graph.stages():
-        for job in stage.jobs():
-            Rates(graph.context.out).remember(stage.name, stage.cost(job).keys(stage.worker)[0], 1.0)
-    alone, both = (device_seconds(graph, run) for run in (first, second))
+    plan = Study(recipe_of(arms=arms, reference="first"), tmp_path).plan
+    first, second = plan.runs
+    assert device_seconds(plan, second) == {}, "no rate is known"
+    for step in plan.steps():
+        for item in step.items():
+            Rates(plan.context.out).remember(step.stage, step.cost(item).keys(step.worker)[0], 1.0)
+    alone, both = (device_seconds(plan, run) for run in (first, second))
     assert both["generate"] == alone["generate"] > 0
     assert both["train"] == 2 * alone["train"]
 
@@ -82,16 +83,16 @@ def test_an_augmentation_and_the_size_of_a_class_model_have_their_own_cost(tmp_p
     datasets = {name: model | {"class_model": {"channels": channels, "threads": 2}} for name, channels in sizes.items()}
     arms = [REAL, {"name": "augmix", "mixture": "real", "train": {"augmentation": "augmix"}}]
     arms += [{"name": name, "mixture": name} for name in sizes]
-    graph = Study(recipe_of(arms=arms, datasets=datasets, device="cpu", threads=1), tmp_path).graph
+    plan = Study(recipe_of(arms=arms, datasets=datasets, device="cpu", threads=1), tmp_path).plan
     seconds = {"real, seed 0": 10, "augmix, seed 0": 20, "small, seed 0": 10, "large, seed 0": 10}
     seconds |= {"shard 000000 of small": 3, "class model 32 x 32": 40}
     seconds |= {"shard 000000 of large": 5, "class model 64 x 64": 90}
-    for stage in graph.stages():
-        for job in stage.jobs():
-            if job.name in seconds:
-                stage.keep_rate([job], seconds.pop(job.name))
+    for batch in batches_of(plan.steps()):
+        for item in batch.items():
+            if item.name in seconds:
+                batch.keep_rate([item], seconds.pop(item.name))
     assert not seconds
-    assert {run.of: device_seconds(graph, run) for run in graph.runs} == {
+    assert {run.of: device_seconds(plan, run) for run in plan.runs} == {
         "real": {"train": pytest.approx(10)},
         "augmix": {"train": pytest.approx(20)},
         "small": pytest.approx({"class model": 2 * 40, "generate": 3, "train": 10}),
@@ -105,10 +106,10 @@ def test_two_datasets_of_an_arm_with_the_same_images_are_warned_of(tmp_path):
     datasets = {"more": more, "others": more | {"data_seed": 1}, "guided": guided}
     arms = [REAL, *({"name": f"with {name}", "mixture": ["generated", name]} for name in datasets)]
     recipe = recipe_of(arms=arms, datasets=datasets, generate={"per_class": 2, "shard_size": 7}, generator={"steps": 1})
-    images = Study(recipe, tmp_path).graph.images
-    (warning,) = images.doubts()
+    plan = Study(recipe, tmp_path).plan
+    (warning,) = plan.doubts()
     assert "with more mixes generated and more, whose first 2 images of each class" in warning
-    one, other, apart = (images.dataset(name).plan for name in ("generated", "more", "others"))
+    one, other, apart = (plan.dataset(name).plan for name in ("generated", "more", "others"))
     assert [*one] == [*other][: len(one)], "as it says"
     assert not {request.seed for request in one} & {request.seed for request in apart}
 
@@ -133,7 +134,7 @@ def test_images_made_from_all_real_ones_beside_a_part_of_these_are_warned_of(tmp
         **{name: [name, {"source": "retrieved-all", "fraction": 0.1}] for name in datasets if "learned" in name},
     }
     arms = [REAL, *({"name": name, "mixture": mixture} for name, mixture in mixtures.items())]
-    warnings = Study(recipe_of(arms=arms, datasets=datasets), tmp_path).graph.images.doubts()
+    warnings = Study(recipe_of(arms=arms, datasets=datasets), tmp_path).plan.doubts()
     said = "{0} mixes a part of the {1}, and {0} uses all of them"
     assert list(warnings) == [
         said.format("varied", "real images"),

@@ -152,7 +152,7 @@ def test_a_generator_of_ones_own_learns_class_and_style(folders, styles, monkeyp
     assert (loaded().answer == "real+generated") == (device == "cuda"), "without a GPU, nothing is generated unasked"
     if device == "cpu":
         study = Study(recipe, "runs")
-        (drawn,) = [row for row in study.rows() if row.stage.name == "generate"]
+        (drawn,) = [row for row in study.rows() if row.stage == "generate"]
         assert drawn.total == len(CLASSES) * (7 + 8)  # as many as the median class has
         assert study.dataset("by style").trained.styles == ("ink", "oil", "real")
 

@@ -1,1 +1,1 @@
-"""Where jobs run: in this process, in worker processes of this machine, on a Ray cluster."""
+"""Executors: they decide where the items of steps are made, and retry those whose worker dies."""

@@ -9,8 +9,8 @@ from typing import Any
 from genrobust.classifiers import is_checkpoint, read_checkpoint_info
 from genrobust.core import EMBEDDED
 from genrobust.recipe import Recipe
-from genrobust.study.graph import Graph
-from genrobust.study.sources.checkpoints import PlannedCheckpoint
+from genrobust.study.plan import StudyPlan
+from genrobust.study.steps.classifier import ClassifierStep
 
 FOREIGN = (
     "A network that may have seen the styles of the test sets is no fair comparison with one that has not: compare "
@@ -33,25 +33,25 @@ def name_starts(recipe: Recipe) -> str:
     return f"Arms start: {'; '.join(parts)}."
 
 
-def describe_starts(graph: Graph) -> Iterator[str]:
+def describe_starts(plan: StudyPlan) -> Iterator[str]:
     """Yield a note on each network that arms start from: which these are, and what it has seen before."""
-    starts: dict[str, list[PlannedCheckpoint]] = {}
-    for planned in map(graph.checkpoints.of_arm, graph.recipe.arm_names):
+    starts: dict[str, list[ClassifierStep]] = {}
+    for planned in map(plan.arm, plan.recipe.arm_names):
         train = planned.run.train
         if train.is_pretrained:
             starts.setdefault(train.init, []).append(planned)
     for start, begun in starts.items():
         arms = ", ".join(dict.fromkeys(planned.run.of for planned in begun))
-        networks = [(planned.initial, planned.run.train) for planned in begun]
+        networks = [(planned.open_initial(), planned.run.train) for planned in begun]
         prepared = dict.fromkeys(note for of, train in networks if of for note in of.preparation_notes(train))
         first = begun[0]
         words = [f"{start}: arms that start from it are {arms}.{_one_seed(first)} It was trained on {_seen_by(first)}."]
-        if graph.recipe.learned_elsewhere(first.run.of):
+        if plan.recipe.learned_elsewhere(first.run.of):
             words.append(FOREIGN)
         yield " ".join([*words, *prepared])
 
 
-def _one_seed(planned: PlannedCheckpoint) -> str:
+def _one_seed(planned: ClassifierStep) -> str:
     """Say that all seeds start from one of another arm, after another sentence; "" where that is no choice."""
     origin, seeds = planned.origin, planned.context.recipe.seeds
     if origin is None or len(seeds) < 2:
@@ -59,7 +59,7 @@ def _one_seed(planned: PlannedCheckpoint) -> str:
     return f" All seeds start from its seed {origin.run.seed}: intervals do not cover how its own trainings differ."
 
 
-def _seen_by(planned: PlannedCheckpoint) -> str:
+def _seen_by(planned: ClassifierStep) -> str:
     """Describe in words what the network was trained on that a training starts from."""
     init, origin = planned.run.train.init, planned.origin
     if origin is not None:

@@ -150,7 +150,7 @@ def _open_sets(job: BenchmarkJob, named: Sequence[Named], studies: Studies) -> t
     if studies.recipe(recipe).filter_of(dataset.name) is not None:
         raise UserError(f"--on {job.on}: this dataset has a filter; a benchmark takes every image: name one without")
     real = _open_real(job.real or recipe, studies)
-    studies.make([studies.open(recipe).graph.generate(dataset.name), *makes])
+    studies.make([dataset, *makes])
     name = f"{studies.recipe(recipe).name}:{dataset.name}"
     return replace(_open_folder(dataset.folder), name=name), real
 

@@ -39,7 +39,7 @@ from genrobust.core import (
 )
 from genrobust.recipe import GENERATED, TRAIN, Recipe, TrainConfig, TuneConfig, parse_recipe, recipe_yaml
 from genrobust.robustness import image_metric
-from genrobust.study import Local, Study, TrainingRun, rows, seconds_left
+from genrobust.study import Local, Study, TrainingRun, list_rows, seconds_left
 from genrobust.tools.tune.variants import Variant, variants
 
 FINALISTS = 2  # variants that the last round compares
@@ -253,8 +253,9 @@ class Tuning:
         """The seconds that a whole training of the recipe's own arm takes; None where its rate is unknown."""
         study = self._study(self.own)
         default = next(run for run in study.runs() if run.of == self.default)
-        stage = study.graph.train([replace(default.tuned, seed=NEW_SEED)])
-        return stage.seconds(stage.jobs())
+        step = study.plan.classifier(replace(default.tuned, seed=NEW_SEED))
+        (row,) = list_rows([step])
+        return row.seconds()
 
     def _timer(self, shares: Sequence[float], seeds: int) -> Callable[[int], float]:
         """Tells how long tuning takes with so many variants; unknown rates count as nothing."""
@@ -263,7 +264,7 @@ class Tuning:
         last = (len(self._with_needed({self.default, self.recipe.reference})) + FINALISTS) * seeds
 
         def seconds(count: int) -> float:
-            first, _ = seconds_left(list(rows(study.graph.evaluate(list(runs)[:count]).order())))
+            first, _ = seconds_left(list_rows(study.plan.steps_for(list(runs)[:count])))
             later = [math.ceil(count / KEPT**i / workers) * full * share for i, share in enumerate(shares) if i]
             return first + sum(later) + math.ceil(last / workers) * full
 

@@ -1,0 +1,164 @@
+"""Runs steps: those of one class that do not need each other form a batch, which an executor makes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from genrobust.core import GenrobustError, set_threads
+from genrobust.study.context import Context
+from genrobust.study.estimates import Cost, Rates, estimate
+from genrobust.study.executors.work import Item, MakeItems, Work
+from genrobust.study.provenance import require_same_makers
+from genrobust.study.steps.step import NOT_SHARED, Step
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Steps of one class that do not need each other. The key of an item is the number of its step, and its own key."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def first(self) -> Step:
+        """The first step, whose settings are those of all."""
+        return self.steps[0]
+
+    @property
+    def context(self) -> Context:
+        return self.first.context
+
+    @property
+    def workers(self) -> int:
+        """How many items are made at the same time."""
+        return 1 if self.first.alone else self.context.executor.workers()
+
+    def items(self) -> list[Item]:
+        """List the items of all steps. Classifiers that take longest come first, or one worker would end late."""
+        type(self.first).fetch_batch(self.steps)
+        items: list[Item] = []
+        for number, step in enumerate(self.steps):
+            for item in step.items():
+                items.append(replace(item, key=(number, item.key), row=item.row or step.row))
+        if self.first.in_batches:
+            items.sort(key=lambda item: -item.size)
+        return items
+
+    def run(self) -> None:
+        """Make all missing items.
+
+        Raises:
+            UserError: Other versions began an item; or one needs more workers together than there are.
+            GenrobustError: An item was made, and is not found.
+        """
+        with ExitStack() as claims:
+            for step in self.steps:
+                claims.enter_context(step.claim())
+            todo = _missing(self.items())
+            self._require_same_makers(todo)
+            if todo:
+                self.context.executor.require(max(item.workers for item in todo))
+                type(self.first).announce_batch(self.steps, todo, self.workers)
+            self._make(todo)
+            for number, step in enumerate(self.steps):
+                step.finish([item for item in todo if item.key[0] == number])
+            lost = _missing(self.items()) if todo else []
+            if lost:
+                folder = self._step_of(lost[0]).folder
+                raise GenrobustError(
+                    f"{lost[0].name} was made, but is not in {folder}: {NOT_SHARED}; if images changed, rerun"
+                )
+
+    def _require_same_makers(self, items: Sequence[Item]) -> None:
+        for step in dict.fromkeys(map(self._step_of, items)):
+            for folder in step.artifacts():
+                require_same_makers(folder)
+
+    def _make(self, items: Sequence[Item]) -> None:
+        """Let the executor make `items`, and keep their time."""
+        step = self.first
+        work = Work(
+            title=step.title,
+            items=items,
+            load=self.load,
+            unit=step.unit,
+            together=step.together,
+            memory=step.memory() if items else 0,
+            alone=step.alone,
+            ended=self.keep_rate,
+        )
+        with self.context.times.timed(step.stage, step.counted, sum(item.left for item in items)):
+            self.context.executor.run(work)
+
+    def load(self) -> MakeItems:
+        """Load what makes items, and set the threads of a worker, in whichever process that is."""
+        make = type(self.first).load_batch(self.steps)
+        if not self.first.alone:
+            set_threads(self.first.threads)
+        return make
+
+    def _step_of(self, item: Item) -> Step:
+        number, _ = item.key
+        return self.steps[number]
+
+    def cost(self, item: Item) -> Cost:
+        """Return the cost of an item."""
+        number, key = item.key
+        return self.steps[number].cost(replace(item, key=key))
+
+    def rate(self, item: Item) -> float | None:
+        """Return how much of the item's size one worker makes per second; None if that is not known."""
+        return Rates(self.context.out).known(self.first.stage, self.first.worker, self.cost(item))
+
+    def seconds(self, items: Sequence[Item]) -> float | None:
+        """Return the seconds in which the workers make what is left of `items`; None if a rate is not known."""
+        return estimate([(item, self.rate(item)) for item in items], self.workers)
+
+    def keep_rate(self, items: Sequence[Item], seconds: float) -> None:
+        """Keep the rate at which one worker made `items`: for their kind and for any kind, if they share one."""
+        costs = [self.cost(item) for item in items]
+        amount = 0.0
+        for item, cost in zip(items, costs, strict=True):
+            amount += item.left * cost.amount / item.workers
+        if amount <= 0 or seconds <= 0:
+            return
+        worker = self.first.worker
+        own_keys = {cost.keys(worker)[0] for cost in costs}
+        keys = {cost.keys(worker)[1] for cost in costs}
+        for same in {frozenset(own_keys), frozenset(keys)}:
+            if len(same) == 1:
+                Rates(self.context.out).remember(self.first.stage, next(iter(same)), amount / seconds)
+
+
+def in_order(steps: Iterable[Step]) -> list[Step]:
+    """Return `steps` and all that they need, directly or not: each once, after those that it needs."""
+    ends = list(dict.fromkeys(steps))
+    needed = [need for step in ends for need in step.needs()]
+    before = in_order(needed) if needed else []
+    return list(dict.fromkeys([*before, *ends]))
+
+
+def batches_of(steps: Sequence[Step]) -> list[Batch]:
+    """Split `steps`, in their order, into batches; steps without items are left out."""
+    batches: list[list[Step]] = []
+    for step in steps:
+        if not step.stage:
+            continue
+        last = batches[-1] if batches else []
+        joins = last and step.in_batches and type(last[0]) is type(step) and not {*last} & {*step.needs()}
+        if joins:
+            last.append(step)
+        else:
+            batches.append([step])
+    return [Batch(tuple(batch)) for batch in batches]
+
+
+def run_steps(steps: Sequence[Step]) -> None:
+    """Make what is missing of `steps`, which come after those that they need, as `in_order` returns them."""
+    for batch in batches_of(steps):
+        batch.run()
+
+
+def _missing(items: Iterable[Item]) -> list[Item]:
+    return [item for item in items if item.size]

@@ -1,0 +1,214 @@
+"""The step that searches images without labels for those of each class, with a CLIP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrobust.classifiers import hash_clip, require_clip
+from genrobust.core import (
+    EMBEDDED,
+    HEX_DIGITS,
+    RETRIEVED_BY_SEARCH,
+    Artifact,
+    ImageSet,
+    Subset,
+    UserError,
+    artifact_folder,
+    digest,
+    fetch_artifacts,
+    find_clip,
+    resolve_device,
+    some_of,
+)
+from genrobust.data import (
+    SEARCHED_BY,
+    FoundImages,
+    best_classes,
+    nearest_of_classes,
+    read_search,
+    write_search,
+)
+from genrobust.study.estimates import Cost
+from genrobust.study.executors.work import Item, MakeItems
+from genrobust.study.steps.embeddings import CLASS_NAMES, FOLDER, Embeddings
+from genrobust.study.steps.images import ImageStep
+
+PART = 2000  # images per part, which a kill loses at most: one minute of a small CLIP on a CPU
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Search(ImageStep):
+    """Searches a pool for images of each class, as many as `first` has or as the recipe says.
+
+    Labels of the pool are not used. Items are the embeddings of the parts of the pool and of the class names. Only the
+    list of found images, in `folder`, depends on texts and numbers: other searches use the same embeddings.
+    """
+
+    title = "searching"
+    stage = "search"
+
+    first: ImageStep | None
+
+    @property
+    def row(self) -> str:
+        return self.pool.name
+
+    @cached_property
+    def pool(self) -> ImageSet:
+        """The images to search.
+
+        Raises:
+            UserError: There are none.
+        """
+        data = self.context.data
+        pool = data.retrieval if data.unlabeled is None else data.unlabeled
+        if pool is None:
+            raise UserError(
+                f"an arm mixes {RETRIEVED_BY_SEARCH}, but this data has no images to search: name a folder of images "
+                "under data.retrieved.search"
+            )
+        return pool
+
+    @cached_property
+    def class_counts(self) -> np.ndarray:
+        per_class = self.context.recipe.data.retrieved.per_class
+        if per_class is not None:
+            return np.full(len(self.context.data.labels), per_class)
+        # The recipe requires one of the two.
+        assert self.first is not None
+        return self.first.class_counts
+
+    @cached_property
+    def clip(self) -> Path:
+        """The folder of the CLIP that searches.
+
+        Raises:
+            UserError: It holds no CLIP.
+        """
+        name = self.context.recipe.data.search_clip
+        # The recipe requires it.
+        assert name is not None
+        return require_clip(name, "data.retrieved.clip")
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """Everything that the list of found images depends on."""
+        return {
+            "rule": SEARCHED_BY,
+            "pool": self.pool.fingerprint,
+            "clip": hash_clip(self.clip),
+            "texts": digest(self.context.class_texts, HEX_DIGITS),
+            "wanted": self.class_counts.tolist(),
+        }
+
+    @cached_property
+    def folder(self) -> Path:
+        return artifact_folder(self.context.out / "searches", "classes", self.inputs)
+
+    @property
+    def identity(self) -> str:
+        return self.folder.name
+
+    def artifacts(self) -> list[Path]:
+        return [self.embeddings(part).folder for part in self.parts]
+
+    def is_made(self) -> bool:
+        return Artifact(self.folder).fetch().is_finished
+
+    @cached_property
+    def parts(self) -> dict[int | str, range]:
+        """What is embedded: images of the pool, by their part, and the texts of classes as CLASS_NAMES."""
+        count = len(self.pool)
+        parts: dict[int | str, range] = {}
+        for number, start in enumerate(range(0, count, PART)):
+            parts[number] = range(start, min(start + PART, count))
+        parts[CLASS_NAMES] = range(len(self.class_counts))
+        return parts
+
+    def embeddings(self, part: int | str) -> Embeddings:
+        """Return the embeddings of a part of the pool, or of CLASS_NAMES, made or not."""
+        below = self.context.out / FOLDER
+        clip = hash_clip(self.clip)
+        if part == CLASS_NAMES:
+            return Embeddings(below, "class names", {"clip": clip, "texts": digest(self.context.class_texts)})
+        inputs = {"clip": clip, "images": self.pool.fingerprint, "size": PART, "part": part}
+        return Embeddings(below, f"{self.pool.name} {part}", inputs)
+
+    def items(self) -> list[Item]:
+        # Once the list is written, nobody reads the embeddings any more.
+        is_made = self.is_made()
+        if not is_made:
+            fetch_artifacts(self.context.out / FOLDER)
+        items: list[Item] = []
+        for part, covered in self.parts.items():
+            is_names = part == CLASS_NAMES
+            name = CLASS_NAMES if is_names else f"part {part} of {self.pool.name}"
+            item = Item(
+                key=part,
+                name=f"the CLIP's view of {name}",
+                size=0 if is_made or self.embeddings(part).are_made else len(covered),
+                row=CLASS_NAMES if is_names else self.pool.name,
+                total=len(covered),
+                unit="classes" if is_names else "images",
+            )
+            items.append(item)
+        return items
+
+    def load(self) -> MakeItems:
+        from genrobust.classifiers import load_clip
+
+        recipe = self.context.recipe
+        clip = load_clip(self.clip, resolve_device(recipe.device))
+
+        def embed(parts: Sequence[int | str]) -> None:
+            for part in parts:
+                shown = self.context.class_texts if part == CLASS_NAMES else Subset(self.pool, self.parts[part])
+                self.embeddings(part).make(clip, shown, recipe.evaluate.batch_size)
+
+        return embed
+
+    def finish(self, made: Sequence[Item]) -> None:
+        """Write the list of found images, unless it is written."""
+        if self.is_made():
+            return
+        fetch_artifacts(self.context.out / FOLDER)
+        classes = self.embeddings(CLASS_NAMES).load()
+        images = [self.embeddings(part).load() for part in self.parts if part != CLASS_NAMES]
+        seen = [best_classes(of_part, classes) for of_part in images]
+        best = np.concatenate([labels for labels, _ in seen])
+        cosines = np.concatenate([cosines for _, cosines in seen])
+        indices = nearest_of_classes(best, cosines, self.class_counts)
+        write_search(self.folder, self.inputs, self.pool, indices, best[indices], cosines[indices])
+
+    def cost(self, item: Item) -> Cost:
+        """Return the cost of an image. The names of the classes are few, so they cost nothing."""
+        return Cost(int(item.key != CLASS_NAMES), of=f"CLIP {self.context.recipe.data.search_clip}")
+
+    def open_made(self) -> FoundImages:
+        Artifact(self.folder).fetch()
+        return read_search(self.folder, self.pool, RETRIEVED_BY_SEARCH)
+
+    def describe_found(self, images: ImageSet) -> str:
+        """Describe how many images were found, which classes ran short, and how often labels are right."""
+        assert isinstance(images, FoundImages)
+        data = self.context.data
+        wanted = self.class_counts
+        names = data.labels.names
+        pool = f"{len(self.pool):,} of {self.pool.name}"
+        said = [f"The search found {len(images):,} of {wanted.sum():,} images, among {pool}."]
+        short = np.flatnonzero(np.bincount(images.labels, minlength=len(names)) < wanted)
+        if len(short):
+            said.append(f"{len(short)} of {len(names)} classes ran short: {some_of(names[k] for k in short)}.")
+        # Without `unlabeled`, the pool has labels of the study's classes.
+        if data.unlabeled is None and len(images):
+            right = 100 * float((images.labels == images.hidden_labels).mean())
+            said.append(f"{right:.1f} % show the class that they were found for, by labels that it did not use.")
+            if self.context.recipe.data.source == EMBEDDED and self.clip == find_clip(EMBEDDED):
+                said.append("This CLIP learned from these very images with their labels; a foreign pool is harder.")
+        return " ".join(said)

@@ -1,0 +1,238 @@
+"""The step that trains a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from genrobust.classifiers import read_checkpoint_info, saved_steps
+from genrobust.core import FLOAT32, Artifact, UserError, count_taken, digest, plugins_of
+from genrobust.study.estimates import TRAIN, Cost
+from genrobust.study.executors.work import Item
+from genrobust.study.steps.classifier import ClassifierStep
+from genrobust.study.steps.pack import Pack
+from genrobust.study.steps.seen import seen_by_run
+from genrobust.study.steps.step import Step
+from genrobust.train import PACKING, RESIZING, Mixture
+
+if TYPE_CHECKING:
+    from genrobust.train import Watch
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Train(ClassifierStep):
+    """Trains one classifier, in one item. Its images are made already."""
+
+    title = "training"
+    stage = "train"
+    counted = "training images"
+    in_batches = True
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        run = self.run
+        context = self.context
+        train = run.train.effective
+        excluded = {"save_every"}
+        start: dict[str, Any] = {}
+        initial = self.open_initial()
+        if initial is not None:
+            # The weights identify the start, in whatever file they are.
+            train = initial.settings(train)
+            excluded.add("init")
+            start["initial"] = initial.identity(context.data.labels)
+        plugins = plugins_of(type(train), type(train.augmentation))
+        if plugins:
+            start["plugins"] = plugins
+        return {
+            "mixture": self._mixture_hash,
+            "val": context.data.val.fingerprint,
+            "train": train.model_dump(mode="json", exclude=excluded),
+            "seed": run.seed,
+            "threads": context.recipe.threads,
+            "device": context.device,
+            **start,
+        }
+
+    @property
+    def _mixture_hash(self) -> str:
+        """Hash of the training data, excluding settings and seed."""
+        images = [part.inputs for part in self.parts]
+        if self.run.train.crop != "random-resized":
+            return digest(images)
+        packing = [PACKING] if self.context.recipe.data.packed else []
+        return digest([images, RESIZING, *packing])
+
+    @property
+    def _heading(self) -> tuple[str, str]:
+        """The name of its arm, or of the baseline models, and the noun of their number."""
+        return ("baselines", "models") if self.run.baseline else (self.run.of, "seeds")
+
+    @property
+    def row(self) -> str:
+        return self._heading[0]
+
+    def row_of(self, steps: int) -> str:
+        name, noun = self._heading
+        return f"{name}, {steps:,} {noun}" if steps > 1 else self.run.name
+
+    def needs(self) -> tuple[Step, ...]:
+        origin = () if self.origin is None else (self.origin,)
+        return (*(part.source for part in self.parts), *origin, *self._packs())
+
+    def _packs(self) -> list[Pack]:
+        """The packed copies that are needed before training. A node of a cluster packs what it reads."""
+        is_packed = self.context.recipe.data.packed and self.run.train.crop == "random-resized"
+        if not is_packed or not self.context.executor.here or self.is_made():
+            return []
+        return [Pack(self.context, part) for part in self.parts]
+
+    def items(self) -> list[Item]:
+        self.require_styles()
+        train = self.settings
+        is_made = self.is_made()
+        counts_images = train.epochs is not None or train.probes == "only"
+        steps = train.steps_for(self._count_images() if counts_images else 0)
+        probed = self._count_images() + len(self.context.data.val) if train.probes == "first" else 0
+        return [
+            Item(
+                key=self.run.seed,
+                name=self.run.name,
+                size=0 if is_made else probed + steps * train.batch_size,
+                workers=train.workers,
+                total=steps,
+                unit="steps",
+                each=train.batch_size,
+                saved=0 if is_made else saved_steps(self.folder),
+            )
+        ]
+
+    def _count_images(self) -> int:
+        """Count the images of the mixture; before they are made, without losses to filters and retrieval."""
+        total = 0
+        for mixed in self.parts:
+            part = mixed.part
+            for count in mixed.count_classes().tolist():
+                total += count_taken(count, part.per_class, part.fraction)
+        return total
+
+    def require_size(self) -> None:
+        """Raise UserError if the network cannot be tested on images of the size that the recipe names."""
+        size = self.context.recipe.evaluate.image_size
+        if size is not None:
+            # Import late: timm takes seconds.
+            from genrobust.classifiers import require_size
+
+            require_size(self.settings.architecture, self.settings.image_size, size)
+
+    @property
+    def network_key(self) -> tuple[object, ...]:
+        """Everything that decides the network of the first step, except the seed."""
+        initial = self.open_initial()
+        start = None if initial is None else initial.identity(self.context.data.labels)
+        return start, self.run.train.image_size, self.run.train.method
+
+    def make_initial(self) -> None:
+        """Make the network that training starts from, so that mistakes in it are reported before any work."""
+        initial = self.open_initial()
+        if initial is None:
+            return
+        for words in initial.preparation_notes(self.run.train):
+            self.context.log(f"{initial.opened.name}: {words}")
+        network = initial.make(self.context.data.labels, self.settings).network
+        if self.run.train.probes:
+            # Import late: listing finished work must not load torch.
+            from genrobust.classifiers import last_linear
+
+            last_linear(network)
+
+    def require_styles(self) -> None:
+        """Raise UserError if a part is to be balanced by style, and its images are made and have no styles."""
+        for mixed in self.parts:
+            is_balanced = "style" in mixed.part.balance
+            if is_balanced and mixed.source.is_made() and not any(mixed.source.open().styles):
+                raise UserError(
+                    f"arm {self.run.of!r}: mixture: {mixed.part.source}: balance: its images have no styles: leave "
+                    "style out, or give them some (data.styles, or prompts that name styles)"
+                )
+
+    @classmethod
+    def announce_batch(cls, steps: Sequence[Train], items: Sequence[Item], workers: int) -> None:
+        single = sum(item.workers == 1 for item in items)
+        together = min(workers, single)
+        # A single training logs its own start.
+        if together > 1:
+            steps[0].context.log(f"training {single} classifiers, {together} at a time")
+
+    def make(self, keys: Sequence[int]) -> None:
+        """Train the classifier. If several processes train it together, only the main one logs."""
+        from genrobust.train import TrainingJob, team_of, train as train_classifier
+
+        del keys
+        context = self.context
+        for part in self.parts:
+            part.source.fetch_files()
+        mixture = self.open_mixture()
+        team = team_of(self.run.train.workers)
+        unlogged = nullcontext(lambda step, metrics: None)
+        with self._log_training(mixture) if team.is_main else unlogged as watch:
+            job = TrainingJob(
+                mixture=mixture,
+                val=context.data.val,
+                labels=context.data.labels,
+                config=self.settings,
+                seed=self.run.seed,
+                out=self.folder,
+                device=context.recipe.device,
+                threads=context.recipe.threads,
+                initial=self.open_initial(),
+                inputs=self.inputs,
+                images=seen_by_run(self).record(context.recipe.name, context.census.contents),
+            )
+            train_classifier(job, watch, team)
+
+    @contextmanager
+    def _log_training(self, mixture: Mixture) -> Iterator[Watch]:
+        """Log the start of the training in the block, and yield the function that tracks its metrics."""
+        train = self.settings
+        # A node of a cluster has no packed copies yet.
+        mixture.pack()
+        Artifact(self.folder).fetch()
+        steps = train.steps_for(len(mixture))
+        counts = " + ".join(f"{number:,} {source}" for source, number in mixture.counts.items())
+        self.context.log(f"training {self.run.name}: {steps} steps of {train.batch_size} on {counts}")
+        with self.context.tracking.training(self.run.name, self.folder) as watch:
+            yield watch
+
+    def finish(self, made: Sequence[Item]) -> None:
+        if made:
+            return
+        # A run may have been killed after it finished.
+        Artifact(self.folder).clean()
+        self._require_same_images()
+
+    def _require_same_images(self) -> None:
+        """Raise UserError if the classifier was trained on other images than its inputs give now."""
+        trained_on = read_checkpoint_info(self.folder).training.get("mixture")
+        if trained_on != self.open_mixture().fingerprint:
+            sources = ", ".join(part.source for part in self.run.parts)
+            raise UserError(
+                f"{self.run.name}: the images in {sources} are not those that "
+                f"{self.folder} was trained on: restore them, or delete that folder to train again, and the folders of "
+                "arms that start from it and of filters that it judges"
+            )
+
+    def cost(self, item: Item) -> Cost:
+        """Return the cost of an image, forward and backward, and the bytes of the checkpoint."""
+        train = self.settings
+        size = self.size
+        kind = ", ".join([train.architecture, train.method, f"{train.image_size} px", train.crop, train.augmented])
+        # A pretrained start is saved, too.
+        disk = 4 * size.parameters * (2 if train.is_pretrained else 1)
+        if train.probes == "only":
+            # It only embeds images, in float32.
+            return Cost(size.multiply_adds, FLOAT32, kind=kind, disk=disk)
+        return Cost(TRAIN * size.multiply_adds, train.precision, kind=kind, disk=disk)

@@ -1,0 +1,89 @@
+"""The work of a study as `show` lists it: rows of items, done or not, with their time and disk space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from genrobust.study.batch import Batch, batches_of
+from genrobust.study.estimates import Cost
+from genrobust.study.executors.work import Item
+from genrobust.study.steps.step import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Items of a batch that are listed together: how much of them is `done` of `total`, in `unit`."""
+
+    batch: Batch
+    name: str
+    items: tuple[Item, ...]
+
+    @property
+    def stage(self) -> str:
+        return self.batch.first.stage
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps of the items."""
+        return [self.batch.steps[number] for number in dict.fromkeys(item.key[0] for item in self.items)]
+
+    @property
+    def total(self) -> int:
+        return sum(item.total for item in self.items)
+
+    @property
+    def done(self) -> int:
+        return sum(item.total - math.ceil(item.left / item.each) for item in self.items)
+
+    @property
+    def unit(self) -> str:
+        return self.items[0].unit
+
+    @property
+    def left(self) -> list[Item]:
+        """The items that are not made."""
+        return [item for item in self.items if item.size]
+
+    def seconds(self) -> float | None:
+        """Return the seconds that are left; None if a rate is not known."""
+        return self.batch.seconds(self.left)
+
+    def costs(self) -> list[Cost]:
+        """Return the cost of each item that is left."""
+        return [self.batch.cost(item) for item in self.left]
+
+
+def list_rows(steps: Sequence[Step]) -> list[Row]:
+    """List the work of `steps`, in their order."""
+    rows: list[Row] = []
+    for batch in batches_of(steps):
+        by_row: dict[str, list[Item]] = {}
+        for item in batch.items():
+            by_row.setdefault(item.row, []).append(item)
+        for row, items in by_row.items():
+            first = batch.steps[items[0].key[0]]
+            count = len({item.key[0] for item in items})
+            name = first.row_of(count) if row == first.row else row
+            rows.append(Row(batch, name, tuple(items)))
+    return rows
+
+
+def seconds_left(rows: Iterable[Row]) -> tuple[float, bool]:
+    """Return the seconds that `rows` take, and whether there are more whose rate is not known yet."""
+    total = 0.0
+    is_unknown = False
+    for batch, of_batch in groupby(rows, key=lambda row: row.batch):
+        seconds = batch.seconds([item for row in of_batch for item in row.left])
+        if seconds is None:
+            is_unknown = True
+        else:
+            total += seconds
+    return total, is_unknown
+
+
+def disk(rows: Sequence[Row]) -> int:
+    """Return about how many bytes the results of `rows` will take."""
+    return round(sum(cost.disk for row in rows for cost in row.costs()))
