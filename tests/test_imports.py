@@ -261,6 +261,8 @@ import typer
 from typer.testing import CliRunner
 import genrobust
 from genrobust.cli import COMMANDS, app
+from genrobust import *
+assert all(getattr(genrobust, name).__name__ == name for name in genrobust.__all__)
 names = typer.main.get_command(app).commands
 for words in (["--help"], *([name, "--help"] for name in names), ["list"], ["show", "pictograms", "--quick"]):
     done = CliRunner().invoke(app, words)

@@ -30,6 +30,6 @@ from .robustness import (
     summarize as summarize,
 )
 from .study import ExecutorConfig as ExecutorConfig, Local as Local, Processes as Processes, Study as Study
-from .tools.export.format import Format as Format
+from .tools import *  # noqa: F403
 
 __version__: str

@@ -11,13 +11,17 @@ from genrobust.core import UserError, csv_line, escape_unprintable, parse_json, 
 READ = [
     ("", None),
     ("\ufeffa: 1", {"a": 1}),
-    ("a: [yes, ~, 0x10, .5]", {"a": [True, None, 16, 0.5]}),
+    ("a: [true, ~, 0x10, .5]", {"a": [True, None, 16, 0.5]}),
+    ("[yes, no, on, OFF, False]", ["yes", "no", "on", "OFF", False]),
+    ("a: &x [1]\nb: [*x, *x]", {"a": [1], "b": [[1], [1]]}),
     ("[010, 08, 0b11, 1:30, 12:30.5, 2026-12-01]", ["010", "08", "0b11", "1:30", "12:30.5", "2026-12-01"]),
     ("[0, -7, +5, 1_000, 1e3, 1e-3, 2.5e-4, 1.]", [0, -7, 5, 1000, 1000.0, 0.001, 0.00025, 1.0]),
     ("{no: 1, 007: 3, 1: 4, ~: 5}", {"no": 1, "007": 3, "1": 4, "~": 5}),
     ("a: &x {b: 1, c: 2}\nd: {<<: *x, c: 3}", {"a": {"b": 1, "c": 2}, "d": {"b": 1, "c": 3}}),
     ("a: {e: &x {<<: {b: 1}, b: 2}}\nd: {<<: *x, b: 3}", {"a": {"e": {"b": 2}}, "d": {"b": 3}}),
 ]
+# Each line has ten times the values of the line before.
+LAUGHS = "".join([f"k0: &k0 [{'x, ' * 10}]\n", *(f"k{n}: &k{n} [{f'*k{n - 1}, ' * 10}]\n" for n in range(1, 30))])
 MISTAKES = [  # what reads it, the text, what the error names
     (parse_yaml, "a: 1\nb: 2\na: 3", "(line 3, column 1): the key 'a' occurs twice"),
     (parse_yaml, "a:\n  b: {c: 1, c: 2}", "line 2, column 13): the key 'c' occurs twice"),
@@ -26,6 +30,9 @@ MISTAKES = [  # what reads it, the text, what the error names
     (parse_yaml, "a: !!python/object/apply:os.system [x]", "(line 1, column 4)"),
     (parse_yaml, "a: 1\n\tb: 2", "(line 2, column 1)"),
     (parse_yaml, "[" * 100_000, "not valid YAML"),
+    (parse_yaml, "a: 1\nb: &x [1, *x]", "(line 2, column 4): an anchor contains itself"),
+    (parse_yaml, "a: &x {b: {<<: *x}}", "(line 1, column 4): an anchor contains itself"),
+    (parse_yaml, LAUGHS, "(line 4, column 5): anchors repeat"),
     (parse_yaml, f"a: {'1' * 5000}", "not valid YAML"),
     (parse_yaml, b"a: \xe9", "UTF-8"),
     (parse_json, '[{"b": {"a": 1, "c": 0, "a": 1}}]', "a key occurs twice: 'a'"),

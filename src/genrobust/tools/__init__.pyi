@@ -1,0 +1,1 @@
+from .export.public import *  # noqa: F403
