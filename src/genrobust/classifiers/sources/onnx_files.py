@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.classifiers.networks.logits import blame_network
 from genrobust.classifiers.preprocess import prepare, protocol
-from genrobust.classifiers.sources.timm_config import MOST_PIXELS, ClassifierMetadata, data_config
+from genrobust.classifiers.sources.timm_config import ClassifierMetadata, data_config
 from genrobust.classifiers.sources.timm_models import class_ids, prepare_as_timm
 from genrobust.core import UserError, digest, hash_file, parse_json, reading, require_packages
 
@@ -26,6 +26,7 @@ EXPECTED_FORMAT = (
     "a classifier has one input, RGB images [batch, 3, N, N] as uint8 or float32, and one output of logits"
 )
 LOCATION = rb"\n\x08location\x12"  # in protobuf, before the name of a file that holds a tensor and its length in a byte
+MOST_PIXELS = 8192  # of a side: far above what any classifier sees
 _IS_FLOAT = {"tensor(uint8)": False, "tensor(float)": True}
 _NEAR_ONE = 1e-3  # how far the sum of a row of float16 probabilities may be from 1
 log = logging.getLogger(__name__)
