@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from genrobust.core.results import MEAN_OF_SHIFTS, Score, ScoreKey
+from genrobust.core.scores import MEAN_OF_SHIFTS, Score, ScoreKey
 from genrobust.report.answer import find_answer
 
 

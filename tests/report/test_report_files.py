@@ -14,7 +14,7 @@ from small_record import summary_from_json
 
 from genrobust.core.errors import UserError
 from genrobust.core.files import LOCK, MANIFEST
-from genrobust.core.results import MEAN_OF_SHIFTS
+from genrobust.core.scores import MEAN_OF_SHIFTS
 from genrobust.report.renderers.report_html import html
 from genrobust.report.renderers.report_markdown import markdown
 from genrobust.report.report_files import write_report

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from small_record import summary_from_json
 
-from genrobust.core.results import MEAN_OF_SHIFTS, ScoreKey
+from genrobust.core.scores import MEAN_OF_SHIFTS, ScoreKey
 from genrobust.recipe import load_recipe
 from genrobust.report.renderers.results_json import summary_to_json
 from genrobust.report.renderers.scores_csv import summary_to_csv

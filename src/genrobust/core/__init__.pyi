@@ -131,8 +131,25 @@ from .precision import (
     hardware as hardware,
     in_common as in_common,
 )
+from .predictions import Predictions as Predictions
 from .progress import Bar as Bar, about as about, counting as counting, progress_bar as progress_bar
-from .record import (
+from .registry import VIEWS as VIEWS, Registry as Registry, warn_of_plugins as warn_of_plugins
+from .remote import address as address, local_folder as local_folder, remote_of as remote_of
+from .scores import (
+    ALL_SHIFTS as ALL_SHIFTS,
+    MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
+    ZERO_SHOT as ZERO_SHOT,
+    BaselineModel as BaselineModel,
+    ClassReport as ClassReport,
+    Confusion as Confusion,
+    Line as Line,
+    MissedImage as MissedImage,
+    Score as Score,
+    ScoreKey as ScoreKey,
+    Summary as Summary,
+    group_reference as group_reference,
+)
+from .study_record import (
     ArmRecord as ArmRecord,
     Cells as Cells,
     Claim as Claim,
@@ -143,23 +160,6 @@ from .record import (
     SourceQuality as SourceQuality,
     StageRecord as StageRecord,
     StudyRecord as StudyRecord,
-)
-from .registry import VIEWS as VIEWS, Registry as Registry, warn_of_plugins as warn_of_plugins
-from .remote import address as address, local_folder as local_folder, remote_of as remote_of
-from .results import (
-    ALL_SHIFTS as ALL_SHIFTS,
-    MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
-    ZERO_SHOT as ZERO_SHOT,
-    BaselineModel as BaselineModel,
-    ClassReport as ClassReport,
-    Confusion as Confusion,
-    Line as Line,
-    MissedImage as MissedImage,
-    Predictions as Predictions,
-    Score as Score,
-    ScoreKey as ScoreKey,
-    Summary as Summary,
-    group_reference as group_reference,
 )
 from .templating import templates as templates
 from .text_files import (

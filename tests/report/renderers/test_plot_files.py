@@ -10,7 +10,7 @@ from dataclasses import replace
 import resvg_py
 
 from genrobust.core import StudyRecord, Summary
-from genrobust.core.record import Curve
+from genrobust.core.study_record import Curve
 from genrobust.report.renderers.plot_files import svg_files
 from genrobust.report.renderers.report_html import html
 from genrobust.report.report_view import ReportView

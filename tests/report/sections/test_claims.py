@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from genrobust.core.record import Claim, SourceQuality, StudyRecord
-from genrobust.core.results import MEAN_OF_SHIFTS, Score, ScoreKey
+from genrobust.core.scores import MEAN_OF_SHIFTS, Score, ScoreKey
+from genrobust.core.study_record import Claim, SourceQuality, StudyRecord
 from genrobust.report.report_files import write_report
 from genrobust.report.report_view import ReportView
 from genrobust.report.sections.claims import CLAIM_HEADS, claims

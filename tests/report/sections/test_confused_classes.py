@@ -14,8 +14,8 @@ from html_page import EVIL, Page
 from PIL import Image
 from small_record import summary_from_json
 
-from genrobust.core.record import StudyRecord
-from genrobust.core.results import ALL_SHIFTS, ClassReport, Confusion
+from genrobust.core.scores import ALL_SHIFTS, ClassReport, Confusion
+from genrobust.core.study_record import StudyRecord
 from genrobust.report.renderers.report_markdown import markdown
 from genrobust.report.report_files import write_report
 from genrobust.report.report_view import ReportView

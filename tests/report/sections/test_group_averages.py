@@ -4,8 +4,8 @@ import csv
 import io
 from dataclasses import replace
 
-from genrobust.core.record import StudyRecord
-from genrobust.core.results import MEAN_OF_SHIFTS
+from genrobust.core.scores import MEAN_OF_SHIFTS
+from genrobust.core.study_record import StudyRecord
 from genrobust.report.answer import find_answer
 from genrobust.report.renderers.report_html import html
 from genrobust.report.renderers.report_markdown import markdown

@@ -7,8 +7,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from genrobust.core.record import Cells, StudyRecord
-from genrobust.core.results import Score, ScoreKey
+from genrobust.core.scores import Score, ScoreKey
+from genrobust.core.study_record import Cells, StudyRecord
 from genrobust.report.report_files import write_report
 from genrobust.report.report_view import ReportView
 from genrobust.report.sections.missing_styles import NAMED, cells

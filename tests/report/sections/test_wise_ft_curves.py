@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from small_record import summary_from_json
 
-from genrobust.core.record import Curve
+from genrobust.core.study_record import Curve
 from genrobust.report.renderers.report_html import html
 from genrobust.report.renderers.report_markdown import markdown
 from genrobust.report.renderers.results_json import results_to_json
