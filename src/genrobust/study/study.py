@@ -101,7 +101,8 @@ class Study:
         """Load images and remove leaks, then generate, search, filter, train, predict and describe what is missing.
 
         Raises:
-            As for `run`.
+            UserError: As for `run`.
+            GenrobustError: A step fails.
         """
         self.context.load_images()
         for line in describe_others(self.makers()):
