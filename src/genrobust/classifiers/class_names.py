@@ -1,4 +1,4 @@
-"""Reads class names from a text file, finds equal names, and matches a classifier's names to a label space."""
+"""Read class names from a text file, find equal names, and match a classifier's names to a label space."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from genrobust.core import LabelSpace, UserError, bare_name, read_lines
+from genrobust.core import ClassLabel, LabelSpace, UserError, bare_name, read_lines
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
@@ -20,7 +20,8 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     if not lines:
         raise UserError(f"{path} names no class: write one a line, in the order of the logits")
     names = tuple(name for _, name in lines)
-    if pair := find_equal_names(names):
+    pair = find_equal_names(names)
+    if pair is not None:
         first, second = pair
         raise UserError(
             f"{path}: {names[first]!r} on line {lines[first][0]} and {names[second]!r} on line {lines[second][0]} "
@@ -31,7 +32,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 
 def find_equal_names(names: Sequence[str], classes: Sequence[str] | None = None) -> tuple[int, int] | None:
-    """Return the indices of the first two equal names; None if all differ.
+    """Return the indices of the first two equal names. None if all differ.
 
     Case and Unicode form do not count: class ids are in lower case, so the dog Cardigan and the garment cardigan would
     be one class. With `classes`, only names that equal one of these are compared.
@@ -39,29 +40,36 @@ def find_equal_names(names: Sequence[str], classes: Sequence[str] | None = None)
     first_index: dict[str, int] = {}
     relevant = None if classes is None else {_normalize(name) for name in classes}
     for index, name in enumerate(map(_normalize, names)):
-        if first_index.setdefault(name, index) != index and (relevant is None or name in relevant):
-            return first_index[name], index
+        first = first_index.setdefault(name, index)
+        if first != index and (relevant is None or name in relevant):
+            return first, index
     return None
 
 
 def columns_of(names: Sequence[str], labels: LabelSpace) -> list[int | None]:
-    """Return the index in `names` of each class of `labels`; None for a class without one.
+    """Return the index in `names` of each class of `labels`. None for a class without one.
 
-    A name matches a class if it is the class's label name, or else its id. Otherwise the only name matches that equals
-    one of these or the shown name up to case, Unicode form, spaces, hyphens and underscores, in which names of folders
-    may differ. A name that two classes match belongs to neither.
+    A name matches a class if it is the class's label name, or else its id. Otherwise, names are compared with these and
+    the shown name without case, Unicode form, spaces, hyphens and underscores, in which names of folders may differ. A
+    class that several names match, and a name that several classes match, have no match.
     """
-    by_name, by_bare_name = {name: column for column, name in enumerate(names)}, dict[str, set[int]]()
+    by_name = {name: column for column, name in enumerate(names)}
+    by_bare_name: dict[str, set[int]] = {}
     for column, name in enumerate(names):
         by_bare_name.setdefault(bare_name(name), set()).add(column)
-    columns: list[int | None] = []
-    for label in labels.classes:
-        own = (label.label_name, label.id)
-        exact = next(({by_name[name]} for name in own if name in by_name), set())
-        candidates = exact or set().union(*(by_bare_name.get(bare_name(name), set()) for name in (*own, label.name)))
-        columns.append(next(iter(candidates)) if len(candidates) == 1 else None)
+    columns = [_column_of(label, by_name, by_bare_name) for label in labels.classes]
     uses = Counter(columns)
     return [column if uses[column] == 1 else None for column in columns]
+
+
+def _column_of(label: ClassLabel, by_name: dict[str, int], by_bare_name: dict[str, set[int]]) -> int | None:
+    for name in (label.label_name, label.id):
+        if name in by_name:
+            return by_name[name]
+    candidates: set[int] = set()
+    for name in (label.label_name, label.id, label.name):
+        candidates |= by_bare_name.get(bare_name(name), set())
+    return candidates.pop() if len(candidates) == 1 else None
 
 
 def _normalize(name: str) -> str:

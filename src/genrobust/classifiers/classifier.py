@@ -15,12 +15,14 @@ from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
 from genrobust.core import LabelSpace, UserError, some_of
 from genrobust.recipe import EvaluateConfig
 
-if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
+if TYPE_CHECKING:
+    # Import late: reading saved predictions must not load torch.
     import torch
     from torch import nn
 
 SINGLE_CROP = EvaluateConfig()
-ADAPTED_TO = 256  # images at most: as many as are predicted at once by default; in the paper, 32 gain most of it
+# Images at most, for adapted batch norms: the default batch size of predictions. In the paper, 32 images gain most.
+ADAPTED_TO = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class OpenClassifier:
     Attributes:
         name: The spec that the user gave.
         classes: The K classes by the names in their data (`LabelSpace.label_names`), in the order of the logits.
-        weights_hash: Identifies the trained weights, and of some sources the configuration too. It need not cover the
-            preparation of images: keys of caches add `preparation` and `flip`.
+        weights_hash: Identifies the trained weights. It need not cover the preparation of images: keys of caches add
+            `preparation` and `flip`.
         prepare: Turns an RGB image of any size into uint8 [H, W, 3].
         preparation: Describes `prepare` in words. Classifiers with the same description see the same pixels.
         load: Loads the network onto a device. The network turns uint8 images [B, 3, H, W] into logits [B, K].
@@ -73,14 +75,17 @@ class OpenClassifier:
         """
         columns = columns_of(self.classes, labels)
         matched = [column for column in columns if column is not None]
-        if unknown := [name for name, column in zip(labels.label_names, columns, strict=True) if column is None]:
-            own = [name for column, name in enumerate(self.classes) if column not in matched] or self.classes
+        unknown = [name for name, column in zip(labels.label_names, columns, strict=True) if column is None]
+        if unknown:
+            others = [name for column, name in enumerate(self.classes) if column not in matched]
+            own = others or self.classes
             raise UserError(
                 f"the model {self.name} does not know {len(unknown)} of the {len(labels)} classes of this data: "
                 f"{some_of(unknown)}. Its own are {some_of(own)}.\nIf a class was renamed since, give it the name "
                 f"that the model knows (data.class_names: {{{unknown[0]}: NAME}}), or train it again; else leave it out"
             )
-        if pair := find_equal_names(self.classes, labels.label_names):
+        pair = find_equal_names(self.classes, labels.label_names)
+        if pair is not None:
             first, second = pair
             raise UserError(
                 f"the model {self.name} has two logits for one class: {self.classes[first]!r}, numbers {first} and "

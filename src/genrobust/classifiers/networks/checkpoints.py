@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
-from pydantic.dataclasses import dataclass  # which checks what a stranger wrote
+from pydantic.dataclasses import dataclass
 
 from genrobust.core import (
     MANIFEST,
@@ -29,7 +29,8 @@ INITIAL = "initial.safetensors"  # the weights that a fine-tuned network started
 
 
 def _require_unique(classes: tuple[str, ...]) -> tuple[str, ...]:
-    if len(counts := Counter(classes)) < len(classes):
+    counts = Counter(classes)
+    if len(counts) < len(classes):
         raise ValueError(f"the class {counts.most_common(1)[0][0]!r} is named twice")
     return classes
 
@@ -39,10 +40,10 @@ class CheckpointInfo:
     """The description of a checkpoint: an `architecture` made with `model_kwargs`, for images of `image_size` pixels.
 
     Attributes:
-        classes: The K classes in the order of the logits, by the names that they have in the data.
-        training: The settings, seed and history of its training, which loading does not need.
+        classes: The K classes in the order of the logits, by their names in the data.
+        training: The settings, seed and history of its training. Loading does not need them.
         interpolation: How images are resized.
-        descriptions: The names to show, by those of `classes`.
+        descriptions: The name to show for each of `classes`.
     """
 
     architecture: Annotated[str, Field(max_length=200)]
@@ -78,29 +79,38 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
     artifact = Artifact(folder)
     if not artifact.is_finished:
         raise UserError(f"no finished checkpoint in {folder}: train it first")
-    manifest, path = artifact.manifest(), folder / MANIFEST
+    manifest = artifact.manifest()
+    path = folder / MANIFEST
     if manifest.kind != CHECKPOINT:
-        raise UserError(f"{path} is not that of a checkpoint: its kind is {manifest.kind!r}; name the folder of one")
-    if unknown := sorted(manifest.about.keys() - {field.name for field in fields(CheckpointInfo)}):
-        what = f"has the key {unknown[0]!r}, which this version does not know"
-        raise NewerVersion(f"{path} {what}: a newer version of genrobust wrote it; upgrade to that")
+        raise UserError(
+            f"{folder} holds no checkpoint: the kind in its {MANIFEST} is {manifest.kind!r}; name the folder of one"
+        )
+    unknown = sorted(manifest.about.keys() - {field.name for field in fields(CheckpointInfo)})
+    if unknown:
+        raise NewerVersion(
+            f"{path} has the key {unknown[0]!r}, which this version does not know: a newer version of genrobust wrote "
+            "it; upgrade to that"
+        )
     with reading(path, ValueError, TypeError, then=f": delete {folder} and train it again", kind=GenrobustError):
         return CheckpointInfo(**manifest.about)
 
 
 def weights_hash(folder: Path) -> str:
-    """Return the SHA-256 of the weights of the checkpoint in `folder`, by its manifest; "" where it is not finished."""
+    """Return the SHA-256 of the weights of the checkpoint in `folder`, by its manifest. Empty if it is not finished."""
     artifact = Artifact(folder)
     return artifact.manifest().files[WEIGHTS].sha256 if artifact.is_finished else ""
 
 
 def saved_steps(folder: Path) -> int:
-    """Return how many steps the unfinished training in `folder` has saved; 0 where there are none to resume from."""
+    """Return how many steps the unfinished training in `folder` has saved. 0 if there is nothing to resume from."""
     artifact = Artifact(folder)
     try:
         if not artifact.is_begun or artifact.is_finished:
             return 0
         manifest = artifact.manifest()
-        return 0 if artifact.lacks(manifest.files) else int(manifest.about.get("progress", {}).get("step", 0))
-    except GenrobustError:  # a damaged manifest is reported when training resumes
+        if artifact.lacks(manifest.files):
+            return 0
+        return int(manifest.about.get("progress", {}).get("step", 0))
+    except GenrobustError:
+        # A damaged manifest is reported when training resumes.
         return 0

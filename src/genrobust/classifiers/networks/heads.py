@@ -1,4 +1,4 @@
-"""The last layer of a network: where it lies, and the one of a CLIP, whose logits are scaled cosines."""
+"""The last layer of a network: its name, and a last layer for CLIPs, whose logits are scaled cosines."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ COSINE = "cosine_head"  # among the arguments of a network: the width of a CLIP'
 class CosineHead(nn.Module):
     """The last layers of a zero-shot classifier: a projection without bias, unit length, and a linear layer.
 
-    With a row for each class that is the unit embedding of its texts times the scale of the logits, it gives a CLIP's
-    own logits.
+    If the row of each class is the unit embedding of its texts times the scale of the logits, the logits are the CLIP's
+    own.
     """
 
     def __init__(self, features: int, width: int, classes: int) -> None:
@@ -56,7 +56,9 @@ def head_name(network: nn.Module) -> str:
             f"train.init: {type(network).__name__} has no last layer of its own that could be replaced: take another "
             "network"
         )
-    return f"{name}.classes" if isinstance(network.get_submodule(name), CosineHead) else name
+    if isinstance(network.get_submodule(name), CosineHead):
+        return f"{name}.classes"
+    return name
 
 
 def last_linear(network: nn.Module) -> nn.Linear:
@@ -68,7 +70,7 @@ def last_linear(network: nn.Module) -> nn.Linear:
     last = network.get_submodule(head_name(network))
     if not isinstance(last, nn.Linear) or last.bias is None:
         raise UserError(
-            f"train.method: a linear probe needs a linear last layer with a bias, and that of {type(network).__name__} "
-            f"is {last}: fine-tune all of it with method: full"
+            f"train.method: a linear probe needs a linear last layer with a bias, and {type(network).__name__} ends in "
+            f"{last}: fine-tune all of it with method: full"
         )
     return last

@@ -1,4 +1,4 @@
-"""Classifiers between a pretrained network and what fine-tuning made of it (WiSE-FT: Wortsman et al., 2022)."""
+"""Interpolate between the weights before and after fine-tuning (WiSE-FT: Wortsman et al., 2022)."""
 
 from __future__ import annotations
 
@@ -36,10 +36,14 @@ def interpolate_checkpoint(
     device: torch.device | str = "cpu",
     inputs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Save in `out` the classifier whose weights lie `alpha` of the way to those of the checkpoint `tuned`.
+    """Save a classifier with weights between those before and after fine-tuning.
 
-    At 0 it is the network that fine-tuning started from, at 1 the fine-tuned one. Its top-1 on `val`, where that has
-    images, takes the place of that of the fine-tuned one. `out` is named after `inputs`, if after any.
+    Args:
+        tuned: The checkpoint of the fine-tuned classifier.
+        alpha: 0 gives the network that fine-tuning started from, 1 the fine-tuned one.
+        out: The folder of the new checkpoint.
+        val: Validation images, on which its top-1 is measured; may be empty.
+        inputs: The inputs whose hash is in the name of `out`, if there is one.
 
     Raises:
         GenrobustError: `tuned` is damaged, or keeps no weights that it started from.
@@ -48,16 +52,20 @@ def interpolate_checkpoint(
     model, info = load_checkpoint(tuned)
     initial = artifact.path(INITIAL)
     with reading(initial, SafetensorError, KeyError, kind=GenrobustError):
-        start, end = load_file(initial), model.state_dict().items()
-        model.load_state_dict(  # what counts, such as steps, is that of the fine-tuned one
-            {k: (1 - alpha) * start[k] + alpha * v if v.is_floating_point() else v for k, v in end}
-        )
+        start = load_file(initial)
+        # Integers, such as the number of batches of a batch norm, stay.
+        mixed = model.state_dict()
+        for name, end in mixed.items():
+            if end.is_floating_point():
+                mixed[name] = (1 - alpha) * start[name] + alpha * end
+        model.load_state_dict(mixed)
     top1 = val_top1(model.to(device), val, info.image_size, batch_size, device, info.interpolation)
     training = {**info.training, "wise_ft": alpha, "best_val_top1": top1}
     make_folder(out)
     with lock(out):
         remove_leftovers(out, below=True)
-        Artifact(out).discard(MANIFEST)  # of weights that were mixed from others
+        # A manifest that is there describes other weights.
+        Artifact(out).discard(MANIFEST)
         images = read_training_images(tuned)
         manifest = checkpoint_manifest(inputs or {}, interpolate_checkpoint, *val.decoders)
         save_checkpoint(out, model, replace(info, training=training), manifest=manifest, images=images)

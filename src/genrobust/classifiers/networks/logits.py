@@ -1,4 +1,4 @@
-"""Images to logits and features: read and prepared ahead by a few threads, the same for every network."""
+"""Run networks on images, which a few threads read and prepare ahead."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ Prepare = Callable[[Image.Image], np.ndarray]  # an image of any size to uint8 [
 
 def read_ahead(read: Callable[[int], T], count: int, batch_size: int) -> Iterator[list[T]]:
     """Yield what `read` returns for 0 to `count` - 1 in lists of `batch_size`, one list read ahead by a few threads."""
-    starts = range(0, count, batch_size)
     with reading_pool() as pool:
 
         def submit(start: int) -> list[Future[T]]:
             return [pool.submit(read, i) for i in range(start, min(start + batch_size, count))]
 
         ahead = submit(0)
-        for start in starts:
-            ready, ahead = ahead, submit(start + batch_size)
-            yield [f.result() for f in ready]
+        for start in range(0, count, batch_size):
+            ready = ahead
+            ahead = submit(start + batch_size)
+            yield [future.result() for future in ready]
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Feeds images to networks on `device`, `batch_size` at once, which changes rounding alone."""
+    """Feeds images to networks on `device`, `batch_size` at once, which changes only rounding."""
 
     batch_size: int
     device: torch.device
@@ -69,10 +69,10 @@ def on_device(batch: Tensor, device: torch.device | str) -> Tensor:
 
 
 def require_finite(values: Tensor, name: str, quantity: str = "logits") -> Tensor:
-    """Return `values`, which the network that users know as `name` computed.
+    """Return `values` of the network that users know as `name`.
 
     Raises:
-        GenrobustError: One of them is NaN or infinite, so that nothing can be measured of them.
+        GenrobustError: A value is NaN or infinite.
     """
     if not bool(values.isfinite().all()):
         raise GenrobustError(
@@ -94,12 +94,16 @@ def compute_logits(
         GenrobustError: A network cannot be run, or gives no logits, or some that are NaN or infinite.
     """
     batch = on_device(batch, device)
-    views = [batch, on_device(batch.flip(3), device)] if flip else [batch]
-    outputs, checked = [], []
+    views = [batch]
+    if flip:
+        views.append(on_device(batch.flip(3), device))
+    outputs = []
     for network, name in zip(networks, names, strict=True):
         with blame_network(name):
             outputs.append(torch.stack([network(view).float() for view in views]).mean(dim=0))
-    for output, name in zip(outputs, names, strict=True):  # after all of them were asked: here a GPU is waited for
+    checked = []
+    # Copy after all networks have started: a copy waits for the GPU.
+    for output, name in zip(outputs, names, strict=True):
         with blame_network(name):
             logits = output.cpu()
         if logits.ndim != 2 or len(logits) != len(batch):
@@ -111,10 +115,11 @@ def compute_logits(
 
 @contextmanager
 def blame_network(name: str) -> Iterator[None]:
-    """Raise what the network called `name` raises as an error about it; running out of memory is none of its faults."""
+    """Turn errors of the network called `name`, except for lack of memory, into a GenrobustError that names it."""
     try:
         yield
-    except Exception as error:  # a network from a stranger may raise anything
+    except Exception as error:
+        # A foreign network may raise anything.
         if is_out_of_memory(error):
             raise
         raise GenrobustError(f"{name} cannot be run: {one_line(error)}: get another") from error
@@ -129,13 +134,13 @@ def predict_together(
     advance: Callable[[int], None] = no_progress,
     flip: bool = False,
 ) -> list[np.ndarray]:
-    """Return the logits, float32 [N, K], of each of `networks` for `images`, which are read and prepared once for all.
+    """Return the logits, float32 [N, K], of each network for `images`, which are read and prepared once.
 
     Networks compute in float32. They are put into evaluation mode and left in it.
 
     Args:
-        names: What users call each network.
-        advance: Called with the number of images of each batch, once a network.
+        names: The name of each network for users.
+        advance: Called with the number of images of each batch, once for each network.
 
     Raises:
         UserError: An empty set, or an image that cannot be read.
@@ -182,7 +187,7 @@ def val_top1(
     device: torch.device | str,
     interpolation: str,
 ) -> float | None:
-    """Return the top-1 accuracy, in percent, of a network on its validation images; None where it has none."""
+    """Return the top-1 accuracy, in percent, of a network on validation images. None without images."""
     if len(val) == 0:
         return None
     logits = predict_logits(network, val, image_size, batch_size, device, interpolation)

@@ -1,4 +1,4 @@
-"""Networks that own their normalization: made by timm or here, and kept as an artifact of safetensors."""
+"""Networks that normalize their images: create them, save them as checkpoints, and load them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from genrobust.classifiers.networks.heads import COSINE, add_cosine_head
 from genrobust.classifiers.training_images import TRAINING_IMAGES, TrainingImages
 from genrobust.core import Artifact, GenrobustError, Manifest, UserError, make_folder, one_line, reading, replacing
 
-# timm would unpickle a file, go to the network, or lose the classes
+# With these arguments, timm would unpickle a file, download one, or lose the classes.
 REFUSED = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "num_classes"}
 
 
@@ -64,14 +64,15 @@ def create_classifier(
 
     Args:
         architecture: Any name of timm's, or one of `architectures.PAPER_NAMES`.
-        model_kwargs: Arguments of the network's constructor, and perhaps `COSINE`, which is none of timm's.
+        model_kwargs: Arguments of the network's constructor. `COSINE`, which timm does not know, adds a `CosineHead`.
 
     Raises:
-        UserError: A name that neither knows, or arguments that the network does not take or `image_size` does not fit.
+        UserError: There is no such architecture, or `model_kwargs` or `image_size` do not fit it.
     """
     arguments = dict(model_kwargs or {})
     width = arguments.pop(COSINE, None)
-    if refused := sorted(arguments.keys() & REFUSED):
+    refused = sorted(arguments.keys() & REFUSED)
+    if refused:
         raise UserError(f"model_kwargs: {refused[0]} cannot be set: classifiers start from random weights")
     if has_fixed_size(architecture):
         arguments.setdefault("img_size", image_size)
@@ -80,39 +81,45 @@ def create_classifier(
         if width is not None:
             add_cosine_head(network, width, num_classes)
         _require_logits(architecture, num_classes, image_size, json.dumps(arguments, sort_keys=True))
-    except Exception as error:  # networks of timm raise anything for arguments that they do not check
-        if isinstance(error, GenrobustError):
-            raise
+    except GenrobustError:
+        raise
+    except Exception as error:
+        # Networks of timm raise errors of any type for arguments that they do not check.
         description = f"{architecture} with model_kwargs {arguments}" if arguments else architecture
         reason = one_line(error)
         raise UserError(f"timm cannot make {description} for images of {image_size} px: {reason}") from error
-    config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]  # torch types every attribute as a module
-    mean, std = (config.get(key) or (0.5, 0.5, 0.5) for key in ("mean", "std"))
+    # torch types every attribute as a module.
+    config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
+    mean = config.get("mean") or (0.5, 0.5, 0.5)
+    std = config.get("std") or (0.5, 0.5, 0.5)
     return Classifier(network, mean, std)
 
 
 @cache
 def _require_logits(architecture: str, num_classes: int, image_size: int, arguments: str) -> None:
-    """Raise what a network of these arguments, as JSON, raises at an image; ValueError where it returns no logits."""
-    with torch.device("meta"), torch.inference_mode():  # shapes alone: no memory
+    """Raise the error of a network with these arguments, as JSON, for an image, or ValueError without logits."""
+    # Tensors on the device "meta" have shapes only, and need no memory.
+    with torch.device("meta"), torch.inference_mode():
         try:
             network = make_network(architecture, num_classes, **json.loads(arguments)).eval()
             logits = network(torch.empty(1, 3, image_size, image_size))
-        except NotImplementedError:  # no shapes are known of some operation
+        except NotImplementedError:
+            # Some operations do not run on this device.
             return
     if not isinstance(logits, Tensor) or logits.shape != (1, num_classes):
         raise ValueError(f"it returns no logits of {num_classes:,} classes")
 
 
 def move_to(model: Classifier, device: torch.device | str) -> Classifier:
-    """Move `model` to `device`, convolutions in channels_last: faster on every device with fast bfloat16."""
+    """Move `model` to `device`, with convolutions in channels_last: faster on every device with fast bfloat16."""
     model.to(device)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotations lack it
+    # torch's annotations lack the argument.
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context in which a network of float32 weights computes in `precision`."""
-    # off for float32, and then with a dtype that every device takes
+    """Return the context in which a network of float32 weights computes in `precision`."""
+    # For float32 it is disabled, with a dtype that every device accepts.
     dtype = torch.float16 if precision == "float16" else torch.bfloat16
     return torch.autocast(device.type, dtype, enabled=precision != "float32")
 
@@ -128,15 +135,17 @@ def save_checkpoint(
     """Write the weights, then the manifest that finishes the checkpoint.
 
     Args:
-        initial: The weights that fine-tuning started from, where they are to be kept.
+        initial: The weights that fine-tuning started from. None keeps none.
         manifest: As `checkpoint_manifest` returns it. By default, the manifest of the training that was begun there.
         images: The record of the training images, if there is one.
     """
     make_folder(folder)
-    files, artifact = {WEIGHTS: model.state_dict(), **({INITIAL: initial} if initial else {})}, Artifact(folder)
-    for name, tensors in files.items():
-        save_tensors(folder / name, tensors)
-    names = list(files)
+    artifact = Artifact(folder)
+    save_tensors(folder / WEIGHTS, model.state_dict())
+    names = [WEIGHTS]
+    if initial:
+        save_tensors(folder / INITIAL, initial)
+        names.append(INITIAL)
     if images is not None:
         images.write(folder)
         names.append(TRAINING_IMAGES)
@@ -148,19 +157,21 @@ def save_checkpoint(
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file that appears whole or not at all."""
-    content: bytes = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content: bytes = save(on_cpu, metadata)
     with replacing(path) as file:
         file.write(content)
 
 
 def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[Classifier, CheckpointInfo]:
-    """Return the classifier in `folder`, in evaluation mode on `device`, and its description.
+    """Load the classifier in `folder`, in evaluation mode on `device`, and its description.
 
     Raises:
         UserError: There is no finished checkpoint, or timm cannot make its network.
         GenrobustError: The manifest or the weights are damaged.
     """
-    info, weights = read_checkpoint_info(folder), Artifact(folder).path(WEIGHTS)
+    info = read_checkpoint_info(folder)
+    weights = Artifact(folder).path(WEIGHTS)
     try:
         model = create_classifier(info.architecture, len(info.classes), info.image_size, info.model_kwargs)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""The state of a training: who holds its folder, and what a killed training resumes from to end in the same weights."""
+"""The saved state of a training, from which a killed training resumes, and the lock of its folder."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ from genrobust.core import (
 )
 from genrobust.recipe import GeneratorTraining, TrainConfig
 
-FIRST_SCALE, LEAST_SCALE = 2.0**16, 2.0**-20  # of a float16 loss; 36 steps in a row that overflow lead to the least
-SAVED_EACH_S = 60.0  # what an interrupt loses at most
+# Scales of a float16 loss: 36 steps in a row that overflow lead from the first to the least.
+FIRST_SCALE = 2.0**16
+LEAST_SCALE = 2.0**-20
+SAVED_EACH_S = 60.0  # an interrupt loses at most this much
 SAVING_SHARE = 0.02  # of the time, at most: a state of gigabytes takes seconds
-ROWS = 2  # of a message that lists how two jobs differ
+OPTIMIZER = "optimizer"  # the group of the optimizer's tensors
+ROWS = 2  # differences between two jobs in a message
 
 
 class LossScaler(torch.amp.GradScaler):
@@ -43,7 +46,7 @@ class LossScaler(torch.amp.GradScaler):
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether gradients overflow at any scale. Asking synchronizes a GPU."""
+        """Whether gradients overflow at any scale. Reading it synchronizes a GPU."""
         return self.is_enabled() and self.get_scale() < LEAST_SCALE
 
 
@@ -51,15 +54,15 @@ class LossScaler(torch.amp.GradScaler):
 def claim_training(
     out: Path, manifest: Manifest, is_main: bool = True, broadcast: Callable[[bool], bool] = bool
 ) -> Iterator[bool]:
-    """Hold the folder `out` for the training that `manifest` describes; that of a finished one is not held.
+    """Lock the folder `out` for the training that `manifest` describes. Do nothing if the training is finished.
 
     Args:
-        out: The folder; it is made where it is missing.
+        out: The folder. It is created if it is missing.
         is_main: Whether this process writes to `out`. Of processes that train together, exactly one does.
         broadcast: Returns the main process's value in each of the processes that train together.
 
     Yields:
-        Whether a finished training lies in `out`, for the caller to check that it is the same one.
+        Whether `out` holds a finished training. The caller checks that it is the same one.
 
     Raises:
         UserError: Another process writes to `out`, or it holds other files.
@@ -76,12 +79,16 @@ def claim_training(
         if is_main:
             remove_leftovers(out, below=True)
             artifact.begin(manifest)
-        yield broadcast(artifact.is_finished)  # another process may have finished before this one got the lock
+        # Another process may have finished before this one got the lock.
+        yield broadcast(artifact.is_finished)
 
 
 def require_same_job(saved: Mapping[str, Any], job: Mapping[str, Any], out: Path, noun: str) -> None:
-    """Raise UserError, with the first differences, where the job `saved` in the folder `out` is not `job`."""
-    rows = [f"  {k}: there {saved.get(k)}, asked for {value}" for k, value in job.items() if saved.get(k) != value]
+    """Raise UserError, with the first differences, if the job `saved` in the folder `out` is not `job`."""
+    rows = []
+    for key, value in job.items():
+        if saved.get(key) != value:
+            rows.append(f"  {key}: there {saved.get(key)}, asked for {value}")
     if rows:
         headline = f"{out} holds another {noun}: choose another folder, or delete that one"
         raise UserError("\n".join([headline, *rows[:ROWS]]))
@@ -101,20 +108,24 @@ class TrainingState:
         optimizer: torch.optim.Optimizer,
         scaler: LossScaler,
     ) -> None:
-        """The state of a training that begins now.
+        """Begin with nothing saved.
 
         Args:
-            folder: The folder of the training, held by `claim_training`.
-            job: What decides the trained weights, as flat JSON. A state of another job is refused.
-            noun: What is trained, for messages: "classifier".
+            folder: The folder of the training, locked by `claim_training`.
+            job: Everything that decides the trained weights, as flat JSON. A state of another job is refused.
+            noun: The kind of model in messages, such as "classifier".
         """
-        self.folder, self._job, self._noun = folder, job, noun
-        self._optimizer, self._scaler = optimizer, scaler
+        self.folder = folder
+        self._job = job
+        self._noun = noun
+        self._optimizer = optimizer
+        self._scaler = scaler
         self._saved_step: int | None = None
-        self._saved_at, self._saving_s = time.monotonic(), 0.0
+        self._saved_at = time.monotonic()
+        self._saving_s = 0.0
 
     def is_due(self, step: int, every: int | None) -> bool:
-        """Return whether to save at `step`: each minute, or less often where saving takes long, or `every` so many."""
+        """Return whether to save at `step`: after each `every` steps, or each minute, or less often if that is slow."""
         if every is not None:
             return step % every == 0
         return time.monotonic() - self._saved_at > max(SAVED_EACH_S, self._saving_s / SAVING_SHARE)
@@ -123,15 +134,18 @@ class TrainingState:
         """Replace the saved state.
 
         Args:
-            progress: Where the training stands, as JSON; `step` is the number of steps done.
-            **groups: The tensors that the next step depends on beside the optimizer's, such as ``model=...``.
+            progress: The progress of the training, as JSON; `step` is the number of steps done.
+            **groups: The tensors that the next step depends on, except for the optimizer's, such as ``model=...``.
         """
         began = time.monotonic()
-        states = self._optimizer.state_dict()["state"].items()
-        optimizer = {f"{index}.{name}": v for index, moments in states for name, v in moments.items() if v is not None}
-        tensors = {
-            f"{group}.{k}": v for group, named in {**groups, "optimizer": optimizer}.items() for k, v in named.items()
-        }
+        tensors: dict[str, Tensor] = {}
+        for group, named in groups.items():
+            for key, value in named.items():
+                tensors[f"{group}.{key}"] = value
+        for index, moments in self._optimizer.state_dict()["state"].items():
+            for key, value in moments.items():
+                if value is not None:
+                    tensors[f"{OPTIMIZER}.{index}.{key}"] = value
         name = f"state-{progress['step']:06d}.safetensors"
         save_tensors(self.folder / name, tensors)
         about = {"job": self._job, "progress": progress, "scaler": self._scaler.state_dict()}
@@ -140,10 +154,10 @@ class TrainingState:
         self._saving_s = self._saved_at - began
 
     def load(self, is_main: bool = True) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
-        """Load the saved state's optimizer and scaler, and return its progress and groups; None where none is saved.
+        """Restore the optimizer and the scaler, and return the saved progress and groups. None if nothing is saved.
 
-        The main process also removes states that a killed one did not get to record or to remove. Tensors are mapped
-        from the file: memory is taken for what is copied from them.
+        The main process also removes states that a killed process neither recorded nor removed. Tensors are mapped from
+        the file, and only copies of them take memory.
 
         Raises:
             UserError: The state is another job's.
@@ -151,17 +165,19 @@ class TrainingState:
         """
         artifact = Artifact(self.folder).fetch()
         if not artifact.is_begun:
-            return None  # this process of several does not see the folder of the main one
-        about, files = (manifest := artifact.manifest()).about, manifest.files
+            # Of processes that train together, this one does not see the folder of the main process.
+            return None
+        manifest = artifact.manifest()
+        about = manifest.about
         if is_main:
             for path in self.folder.glob("state-*.safetensors"):
-                if path.name not in files:
+                if path.name not in manifest.files:
                     artifact.discard(path.name)
         if "progress" not in about:
             return None
         require_same_job(about["job"], self._job, self.folder, self._noun)
         groups: dict[str, dict[str, Tensor]] = {}
-        (name,) = files
+        (name,) = manifest.files
         path = artifact.path(name)
         with reading(path, SafetensorError, KeyError, TypeError, ValueError, kind=GenrobustError):
             self._scaler.load_state_dict(about["scaler"])
@@ -170,7 +186,7 @@ class TrainingState:
                     group, _, tensor = key.partition(".")
                     groups.setdefault(group, {})[tensor] = file.get_tensor(key)
         self._saved_step = about["progress"]["step"]
-        self._restore_optimizer(groups.pop("optimizer", {}))
+        self._restore_optimizer(groups.pop(OPTIMIZER, {}))
         return about["progress"], groups
 
     def _restore_optimizer(self, saved: Mapping[str, Tensor]) -> None:
@@ -178,17 +194,17 @@ class TrainingState:
         for name, value in saved.items():
             index, _, key = name.partition(".")
             parameter = parameters[int(index)]
-            # moments take their parameter's memory layout: in another one sums could round differently
+            # Moments take their parameter's memory layout: in another one, sums could round differently.
             moment = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
             self._optimizer.state[parameter][key] = moment.to(parameter.device).copy_(value)
 
     def diverged(self, problem: str, step: int, config: TrainConfig | GeneratorTraining) -> GenrobustError:
-        """Return the error of a training at whose `step` something is no number: `problem`, as in "the loss is nan"."""
+        """Return the error of a training that diverged at `step`. `problem` says how, as in "the loss is nan"."""
         key = "train" if isinstance(config, TrainConfig) else config.section
         warmup = "warmup_steps" if config.warmup_steps is not None else "warmup_epochs"
-        saved = (
-            "No state was saved yet" if self._saved_step is None else f"The state of step {self._saved_step} is kept"
-        )
+        saved = "No state was saved yet"
+        if self._saved_step is not None:
+            saved = f"The state of step {self._saved_step} is kept"
         precise = "" if config.precision == FLOAT32 else f", or set {key}.precision to float32"
         return GenrobustError(
             f"{problem}, at step {step} in {self.folder}: lower {key}.learning_rate (now {config.learning_rate:g}), or "

@@ -14,7 +14,7 @@ from genrobust.core import ImageSet, Subset, key_hash, repeatable
 
 
 def batch_norms(network: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]:
-    """Return the batch norms of `network`, those of timm among them."""
+    """Return the batch norms of `network`, including timm's."""
     kinds = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
     return [module for module in network.modules() if isinstance(module, kinds)]
 
@@ -23,12 +23,12 @@ def batch_norms(network: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d | nn
 def adapted_batch_norms(
     networks: Sequence[nn.Module], images: ImageSet, prepare: Prepare, feed: Feed
 ) -> Iterator[None]:
-    """Replace the means and variances of the batch norms of `networks` by those of `images` in the block.
+    """In the block, let batch norms of `networks` use the means and variances of `images`.
 
-    This is the paper's full adaptation (N = 0: nothing is kept of the training images). The images are one batch, so
-    each layer sees what the layers before it, already adapted, make of all of them. Of a larger set, `ADAPTED_TO`
-    images are taken by the hashes of their keys. So neither the order of the set nor the size of batches changes the
-    result. Labels are not used. A set of one image changes nothing.
+    This is the paper's full adaptation (N = 0): statistics of the training images do not count. The images are one
+    batch, so each layer sees all of them through the adapted layers before it. From a larger set, `ADAPTED_TO` images
+    are taken by the hashes of their keys. So neither the order of the set nor the size of batches changes the result.
+    Labels are not used. A set of one image changes nothing.
     """
     if not networks or len(images) < 2:
         yield
@@ -42,10 +42,12 @@ def adapted_batch_norms(
             (batch,) = Feed(len(taken), feed.device).batches(taken, prepare)
             for network in networks:
                 for norm in batch_norms(network.eval()):
-                    norm.train().momentum = 1.0  # the running statistics become those of this batch
+                    # The running statistics become those of this batch.
+                    norm.train().momentum = 1.0
                 network(on_device(batch, feed.device))
                 network.eval()
         yield
     finally:
-        for norm, state in zip(norms, trained, strict=True):  # the next set may have one image
+        # The next set may have one image, which does not replace the statistics.
+        for norm, state in zip(norms, trained, strict=True):
             norm.load_state_dict(state)

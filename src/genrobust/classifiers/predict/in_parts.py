@@ -1,4 +1,4 @@
-"""Runs models over many images, part after part: killed work resumes from its finished parts."""
+"""Run models on many images, part after part: killed work resumes from its finished parts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def compute_in_parts(
         UserError: The set is empty.
     """
     check_not_empty(images)
-    each = batch_size * math.ceil(PART / batch_size)  # whole batches: sums round as in one go
+    # Parts are whole batches, so that sums round as without parts.
+    each = batch_size * math.ceil(PART / batch_size)
     with progress_bar(description, len(images)) as bar:
 
         def run_part(items: range) -> Arrays:
@@ -41,7 +42,7 @@ def compute_in_parts(
 
 
 def embed_in_parts(clip: Clip, folder: Path, images: ImageSet, batch_size: int, parts: KeptParts) -> np.ndarray:
-    """Return the embeddings, float32 [N, D], of `images` by `clip`, which is that in `folder`."""
+    """Return the embeddings, float32 [N, D], of `images` by `clip`, which was loaded from `folder`."""
 
     def run_model(images: ImageSet, advance: Advance) -> Arrays:
         return {"embeddings": clip_embeddings(clip, images, batch_size, advance)}
@@ -52,7 +53,8 @@ def embed_in_parts(clip: Clip, folder: Path, images: ImageSet, batch_size: int, 
 
 def logits_in_parts(classifier: OpenClassifier, images: ImageSet, feed: Feed, parts: KeptParts) -> np.ndarray:
     """Return the logits, float32 [N, K], of `classifier` for `images`."""
-    networks, names = [classifier.load(feed.device)], [classifier.name]
+    networks = [classifier.load(feed.device)]
+    names = [classifier.name]
 
     def run_model(images: ImageSet, advance: Advance) -> Arrays:
         (logits,) = predict_together(networks, images, classifier.prepare, feed, names, advance, classifier.flip)

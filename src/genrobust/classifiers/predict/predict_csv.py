@@ -1,4 +1,4 @@
-"""A classifier's answers for the images of a folder, as CSV."""
+"""Predict the classes of the images in a folder, as CSV."""
 
 from __future__ import annotations
 
@@ -39,15 +39,16 @@ def predict_images(
 ) -> int:
     """Classify images, call `write` with the lines of a CSV file (UTF-8), and return how many cannot be read.
 
-    Each of `paths`, which lie below `folder`, has its path there, and the `top` classes with their names in the data,
-    readable names and probabilities; where it cannot be read, these are empty and the last column says why.
+    A line has the path of an image below `folder`, and the `top` classes with their names in the data, readable names
+    and probabilities. If the image cannot be read, these are empty and the last column gives the reason.
     """
     top = min(top, len(model.classes))
     torch_device = resolve_device(device)
     network = model.load(torch_device)
     columns = [f"{field}_{rank}" for rank in range(1, top + 1) for field in ("class", "name", "probability")]
     write(csv_line(["path", *columns, "error"]).encode())
-    names, unreadable = {**readable_names(model.classes), **model.descriptions}, 0
+    names = {**readable_names(model.classes), **model.descriptions}
+    unreadable = 0
 
     def read(index: int) -> np.ndarray | str:
         try:
@@ -82,5 +83,7 @@ def _probabilities(
 
 
 def _top_cells(probabilities: np.ndarray, classes: tuple[str, ...], names: dict[str, str], top: int) -> list[str]:
-    best = np.argsort(-probabilities, kind="stable")[:top]
-    return [cell for k in best for cell in (classes[k], names[classes[k]], f"{probabilities[k]:.6f}")]
+    cells = []
+    for k in np.argsort(-probabilities, kind="stable")[:top]:
+        cells += [classes[k], names[classes[k]], f"{probabilities[k]:.6f}"]
+    return cells

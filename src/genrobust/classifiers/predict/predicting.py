@@ -1,4 +1,4 @@
-"""Runs classifiers on image sets, and caches their predictions on disk."""
+"""Run classifiers on image sets, and cache their predictions on disk."""
 
 from __future__ import annotations
 
@@ -30,14 +30,16 @@ from genrobust.core import (
     set_threads,
 )
 
-if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
+if TYPE_CHECKING:
+    # Import late: reading saved predictions must not load torch.
     import torch
     from torch import nn
 
     from genrobust.classifiers.networks.logits import Feed
 
-MAX_WEIGHTS_SHARE = 0.25  # of a GPU's memory: the next network may take as much again, which leaves half for the batch
-MAX_CLASSIFIERS = 16  # in memory at once, with their logits of a set; each further group decodes images again
+# Of a GPU's memory: the next network may take as much again, and half is left for the batch.
+MAX_WEIGHTS_SHARE = 0.25
+MAX_CLASSIFIERS = 16  # in memory at once, with their logits of a set; each group decodes images again
 
 
 def predict_sets(
@@ -57,8 +59,8 @@ def predict_sets(
 
     Args:
         predictions_folder: The folder of all predictions.
-        classifiers: The classifiers, by the key that names the folders of their predictions.
-        sets: The image sets, by name.
+        classifiers: The classifiers by the keys that name the folders of their predictions.
+        sets: The image sets by name.
         batch_size: Images at once. It changes only rounding.
 
     Returns:
@@ -99,10 +101,10 @@ def _predict_group(
     feed: Feed,
     advance: Callable[[int], None],
 ) -> int:
-    """Compute the missing predictions of the first classifiers of `caches`, all of one image preparation.
+    """Compute the missing predictions of the first classifiers of `caches`, which all prepare images alike.
 
     Returns:
-        How many classifiers ran: one or more, as many as fit into the memory of the device.
+        The number of classifiers that ran: one or more, as many as fit into the memory of the device.
     """
     from genrobust.classifiers.networks.logits import predict_together
     from genrobust.classifiers.predict.adapting import adapted_batch_norms
@@ -110,7 +112,8 @@ def _predict_group(
     networks: list[nn.Module] = []
     while len(networks) < min(len(caches), MAX_CLASSIFIERS) and not (networks and _weights_fill_gpu(feed.device)):
         networks.append(caches[len(networks)].classifier.load(feed.device))
-    caches, classifier = caches[: len(networks)], caches[0].classifier
+    caches = caches[: len(networks)]
+    classifier = caches[0].classifier
     for name, images in sets.items():
         pending = [(cache, network) for cache, network in zip(caches, networks, strict=True) if name in cache.missing]
         if pending:
@@ -135,13 +138,14 @@ def _weights_fill_gpu(device: torch.device) -> bool:
     """Return whether weights take so much of a GPU's memory that another network might leave none for a batch."""
     import torch
 
-    return device.type == "cuda" and (
-        torch.cuda.memory_allocated(device) > MAX_WEIGHTS_SHARE * torch.cuda.get_device_properties(device).total_memory
-    )
+    if device.type != "cuda":
+        return False
+    total = torch.cuda.get_device_properties(device).total_memory
+    return torch.cuda.memory_allocated(device) > MAX_WEIGHTS_SHARE * total
 
 
 class _PredictionCache:
-    """One classifier's predictions on `sets`, saved in folders of `predictions_folder`.
+    """The predictions of one classifier on `sets`, saved in folders of `predictions_folder`.
 
     Attributes:
         missing: The names of the sets whose predictions are not saved yet.
@@ -156,11 +160,13 @@ class _PredictionCache:
         sets: Mapping[str, ImageSet],
         labels: LabelSpace,
     ) -> None:
-        self.classifier, self._sets, self._classes = classifier, sets, labels.ids
-        columns = None if classifier.classes == labels.label_names else classifier.columns(labels)
-        self._columns = None if columns == [*range(len(classifier.classes))] else columns  # names spelled otherwise
-        weights = classifier.weights_hash
-        self._weights = weights if self._columns is None else digest([weights, self._columns], 64)
+        self.classifier = classifier
+        self._sets = sets
+        self._classes = labels.ids
+        self._columns = _columns_to_keep(classifier, labels)
+        self._weights = classifier.weights_hash
+        if self._columns is not None:
+            self._weights = digest([self._weights, self._columns], 64)
         self._inputs = {name: prediction_inputs(predicted_by, name, images, labels) for name, images in sets.items()}
         folders = {
             name: prediction_folder(predictions_folder, predicted_by, inputs) for name, inputs in self._inputs.items()
@@ -175,12 +181,22 @@ class _PredictionCache:
 
     def save(self, name: str, logits: np.ndarray) -> None:
         """Save the `logits` of the set `name`, float32 [N, K], reduced to the classes of the study."""
-        images, preparation = self._sets[name], self.classifier.preparation
+        images = self._sets[name]
+        preparation = self.classifier.preparation
         selected = logits if self._columns is None else logits[:, self._columns]
-        description = "; ".join(filter(None, [preparation, images.protocol]))
+        description = f"{preparation}; {images.protocol}" if images.protocol else preparation
         predictions = Predictions(
             name, selected, images.labels, tuple(images.keys), self._classes, description, images.accepted
         )
         # The module of the classifier's source loads the network and prepares images.
         makers = made_by(predict_sets, self.classifier.load, *images.decoders)
         save_predictions(self.saved.folders[name], predictions, self._inputs[name], self._weights, makers)
+
+
+def _columns_to_keep(classifier: OpenClassifier, labels: LabelSpace) -> list[int] | None:
+    """Return the columns of the logits for the classes of `labels`. None for all columns in their order."""
+    if classifier.classes == labels.label_names:
+        return None
+    columns = classifier.columns(labels)
+    # The same classes may be spelled differently.
+    return None if columns == list(range(len(classifier.classes))) else columns

@@ -31,9 +31,9 @@ Key = TypeVar("Key")
 
 
 class PredictedBy(NamedTuple):
-    """What predictions are named after: a readable word for the classifier, and a hash of all that decides its logits.
+    """The name of predictions: a readable word for the classifier, and a hash of everything that decides its logits.
 
-    The weights of a classifier that is not trained yet are decided by the inputs of its training.
+    For a classifier that is not trained yet, the inputs of its training decide the weights.
     """
 
     word: str
@@ -41,7 +41,7 @@ class PredictedBy(NamedTuple):
 
 
 class SavedPredictions(Mapping[Key, Predictions]):
-    """The predictions in `folders`, read at each access: those of a study may be larger than memory."""
+    """The predictions in `folders`, read at each access: the predictions of a study may be larger than memory."""
 
     def __init__(self, folders: Mapping[Key, Path]) -> None:
         self.folders = dict(folders)
@@ -60,7 +60,7 @@ class SavedPredictions(Mapping[Key, Predictions]):
 
 
 def prediction_inputs(predicted_by: PredictedBy, test_set: str, images: ImageSet, labels: LabelSpace) -> dict[str, Any]:
-    """Return all that the predictions `predicted_by` a classifier on `images`, called `test_set`, depend on."""
+    """Return the inputs of the predictions by a classifier on `images`, which are called `test_set`."""
     return {
         "classifier": predicted_by.identity,
         "test_set": test_set,
@@ -71,14 +71,14 @@ def prediction_inputs(predicted_by: PredictedBy, test_set: str, images: ImageSet
 
 
 def prediction_folder(folder: Path, predicted_by: PredictedBy, inputs: Mapping[str, Any]) -> Path:
-    """Return the folder in `folder` of the predictions that depend on `inputs`."""
+    """Return the folder in `folder` for the predictions with these `inputs`."""
     return artifact_folder(folder, f"{predicted_by.word} {inputs['test_set']}", inputs)
 
 
 def are_saved(folder: Path, weights: str) -> bool:
-    """Return whether `folder` holds predictions by a classifier of these `weights`, a hash.
+    """Return whether `folder` holds predictions by a classifier with the hash `weights`.
 
-    A classifier that was trained anew may have others under the same name.
+    A classifier that was trained again may have other weights under the same name.
     """
     artifact = Artifact(folder)
     return artifact.is_finished and artifact.manifest().about.get("weights") == weights
@@ -91,12 +91,15 @@ def save_predictions(
     weights: str = "",
     makers: Mapping[str, Any] | None = None,
 ) -> None:
-    """Save `predictions` by a classifier of `weights`, a hash, in `folder`, which is named after `inputs`.
-
-    `makers` is what predicts, as `made_by` returns it.
+    """Save predictions.
 
     `accepted` becomes an int64 matrix [N, most labels of one image], padded with -1. Nothing is compressed: random
-    mantissas do not shrink, and what lies there plain can be mapped. The logits come first, where they are aligned.
+    mantissas do not shrink, and plain bytes can be mapped. The logits come first, where they are aligned.
+
+    Args:
+        folder: The folder, named after `inputs`.
+        weights: The hash of the classifier's weights.
+        makers: The code that predicts, as `made_by` returns it.
     """
     arrays = {
         "logits": np.ascontiguousarray(predictions.logits, dtype=np.float32),
@@ -116,7 +119,7 @@ def save_predictions(
 
 
 def load_predictions(folder: Path) -> Predictions:
-    """Load what `save_predictions` saved; the logits are mapped, so that they are read where and when they are used.
+    """Load saved predictions. Logits are mapped: they are read when they are used.
 
     Raises:
         UserError: There are no predictions.
@@ -144,7 +147,8 @@ def _map_logits(path: Path) -> np.ndarray:
     with zipfile.ZipFile(path) as archive:
         member = archive.getinfo("logits.npy")
     with path.open("rb") as raw:
-        raw.seek(member.header_offset + 26)  # a header of 30 bytes, then a name and an extra field of these lengths
+        # A header of 30 bytes ends in the lengths of the name and of the extra field that follow it.
+        raw.seek(member.header_offset + 26)
         raw.seek(sum(struct.unpack("<HH", raw.read(4))), os.SEEK_CUR)
         np.lib.format.read_magic(raw)
         shape, by_columns, dtype = np.lib.format.read_array_header_1_0(raw)

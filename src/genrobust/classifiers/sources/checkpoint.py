@@ -1,4 +1,4 @@
-"""Opens checkpoints of genrobust's own, also those that are not trained yet."""
+"""Open checkpoints of genrobust, trained or not trained yet."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from genrobust.classifiers.networks.checkpoints import read_checkpoint_info, wei
 from genrobust.core import Artifact
 from genrobust.recipe import EvaluateConfig
 
-if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
+if TYPE_CHECKING:
+    # Import late: reading saved predictions must not load torch.
     import torch
     from torch import nn
 
 
 def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> OpenClassifier:
-    """Open the genrobust checkpoint in `folder`; `settings` say how images are prepared.
+    """Open the genrobust checkpoint in `folder`. `settings` say how images are prepared.
 
     Raises:
         UserError: There is no finished checkpoint. On loading: the network does not take images of this size.
@@ -33,16 +34,19 @@ def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Ope
         return load_checkpoint(folder, device)[0]
 
     blueprint = Blueprint(info.architecture, info.model_kwargs, info.image_size, info.interpolation)
-    prepared = preparation(settings, size, info.interpolation)
-    weights = weights_hash(folder)
-    shown = info.descriptions
     return OpenClassifier(
-        str(folder), info.classes, weights, load=load, blueprint=blueprint, descriptions=shown, **prepared
+        name=str(folder),
+        classes=info.classes,
+        weights_hash=weights_hash(folder),
+        load=load,
+        blueprint=blueprint,
+        descriptions=info.descriptions,
+        **preparation(settings, size, info.interpolation),
     )
 
 
 def open_run(name: str, checkpoint: Path, classes: tuple[str, ...], blueprint: Blueprint) -> OpenClassifier:
-    """Open a classifier of a study, which may not be trained yet: its folder tells its weights from others."""
+    """Open a classifier of a study, which may not be trained yet. The name of its folder identifies its weights."""
 
     def load(device: torch.device) -> nn.Module:
         from genrobust.classifiers.networks.models import load_checkpoint

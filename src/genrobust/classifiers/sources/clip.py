@@ -1,4 +1,4 @@
-"""CLIP as transformers saves it, with its tokenizer and the preparation of its images, for embeddings and scores."""
+"""Load CLIPs that transformers saved, and embed images and texts with them."""
 
 from __future__ import annotations
 
@@ -60,8 +60,10 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     Raises:
         UserError: A file is missing or damaged, or the scale of the logits is not finite; the message names it.
     """
-    torch_device, (mean, std, interpolation) = torch.device(device), read_preparation(folder)
-    with reading(f"the CLIP in {folder}", Exception):  # its configuration may be a stranger's
+    torch_device = torch.device(device)
+    mean, std, interpolation = read_preparation(folder)
+    # transformers raises errors of any type for a foreign configuration.
+    with reading(f"the CLIP in {folder}", Exception):
         model = load_network(folder).eval().to(torch_device)  # type: ignore[arg-type]  # transformers' annotations
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     require_finite(model.logit_scale.detach().exp(), f"the CLIP in {folder}", "a scale of logits")
@@ -88,19 +90,23 @@ def load_network(folder: Path) -> CLIPModel:
     Raises:
         Exception: Whatever transformers raises, or ValueError where tensors and configuration do not fit.
     """
-    transformers.utils.logging.disable_progress_bar()  # which counts tensors
+    transformers.utils.logging.disable_progress_bar()
     model, loading_info = CLIPModel.from_pretrained(
         folder,
         local_files_only=True,
         use_safetensors=True,
         dtype=torch.float32,
-        attn_implementation="sdpa",  # a configuration could name code on the hub
-        ignore_mismatched_sizes=True,  # they are named here, where transformers would name a report
+        # A configuration could name code on the hub.
+        attn_implementation="sdpa",
+        # Checked below, with a message that names a tensor.
+        ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
-    for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):  # what is missing is drawn at random
+    # transformers draws missing tensors at random.
+    for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
         names = sorted(str(key[0] if isinstance(key, tuple) else key) for key in loading_info[problem])
-        if wrong := [name for name in names if not name.endswith("position_ids")]:
+        wrong = [name for name in names if not name.endswith("position_ids")]
+        if wrong:
             raise ValueError(f"its weights do not fit its config.json: {problem.replace('_', ' ')} such as {wrong[0]}")
     return model  # type: ignore[no-any-return]  # transformers is not typed
 
@@ -121,7 +127,8 @@ def clip_embeddings(
         UserError: An empty set, or an image that cannot be read.
     """
     check_not_empty(images)
-    embedded, transform = [], partial(prepare, size=clip.image_size, interpolation=clip.interpolation)
+    transform = partial(prepare, size=clip.image_size, interpolation=clip.interpolation)
+    embedded = []
     for batch in Feed(batch_size, clip.device).batches(images, transform):
         embedded.append(_embed(clip, batch))
         advance(len(batch))
@@ -140,16 +147,18 @@ def _unit(clip: Clip, embeddings: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def embed_texts(clip: Clip, texts: Sequence[str]) -> np.ndarray:
-    """Return unit embeddings float32 [N, D] of `texts`; what is longer than the model reads is cut, with a warning."""
-    embedded, length = [], int(clip.model.config.text_config.max_position_embeddings)
+    """Return unit embeddings float32 [N, D] of `texts`. Warn about texts that are longer than the model reads."""
+    length = int(clip.model.config.text_config.max_position_embeddings)
     tokenized = clip.tokenizer(list(texts), max_length=length + 1, truncation=True)["input_ids"]
-    if cut := [text for text, ids in zip(texts, tokenized, strict=True) if len(ids) > length]:
+    cut = [text for text, ids in zip(texts, tokenized, strict=True) if len(ids) > length]
+    if cut:
         log.warning(
             f"the CLIP {clip.name} reads {length} tokens of a text: {len(cut):,} of {len(texts):,} are cut, such as "
-            f"{cut[0]!r}. Texts that differ behind that are one to it"
+            f"{cut[0]!r}. Texts that differ only after that are the same to it"
         )
+    embedded = []
     for start in range(0, len(texts), TEXTS):
-        # padded to one length, so that a text's embedding does not depend on its neighbors
+        # Pad to one length, so that the embedding of a text does not depend on its neighbors.
         tokens = clip.tokenizer(
             list(texts[start : start + TEXTS]),
             padding="max_length",
@@ -162,11 +171,9 @@ def embed_texts(clip: Clip, texts: Sequence[str]) -> np.ndarray:
 
 
 def embed_ensembles(clip: Clip, texts: Sequence[Sequence[str]]) -> np.ndarray:
-    """Return unit embeddings float32 [K, D] of classes: the mean of the texts of each, one or more.
-
-    The zero-shot classifier of Radford et al. 2021.
-    """
-    embedded = embed_texts(clip, [text for of_class in texts for text in of_class])
-    by_class = np.split(embedded, np.cumsum([len(of_class) for of_class in texts])[:-1])
+    """Return unit embeddings float32 [K, D] of classes, each the mean over its texts (Radford et al., 2021)."""
+    flat = [text for class_texts in texts for text in class_texts]
+    ends = np.cumsum([len(class_texts) for class_texts in texts])
+    by_class = np.split(embed_texts(clip, flat), ends[:-1])
     means = np.stack([part.mean(axis=0) for part in by_class])
     return means / np.linalg.norm(means, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The image tower of a CLIP as a network of timm's, with the last layer that its text tower gives it."""
+"""Open the image tower of a CLIP as a timm network, with a last layer from its text tower."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from genrobust.classifiers.sources.clip import embed_ensembles, load_clip, read_
 from genrobust.classifiers.sources.folders import hash_clip
 from genrobust.core import digest, reading
 
-# By width, layers and heads: what timm calls OpenAI's and open_clip's towers.
+# timm's names of OpenAI's and open_clip's towers, by width, layers and heads.
 _SIZES = {(768, 12, 12): "base", (1024, 24, 16): "large", (1280, 32, 16): "huge"}
-_BASE = "vit_base_patch32_clip_{}224"  # any timm ViT with CLIP's pre-norm; arguments override its sizes
+# Any timm ViT with CLIP's pre-norm. Arguments override its sizes.
+_BASE = "vit_base_patch32_clip_{}224"
 _BASE_ARGS = {"patch_size": 32, "embed_dim": 768, "depth": 12, "num_heads": 12, "mlp_ratio": 4.0}
 _ACTS = {"gelu": "", "quick_gelu": "quickgelu_"}
-# What timm calls the parts of transformers' tower.
+# timm's names for the parts of transformers' tower.
 _NAMES = {
     "pre_layrnorm": "norm_pre",
     "post_layernorm": "norm",
@@ -38,13 +39,14 @@ def open_tower(folder: Path, spec: str, classes: Sequence[str], texts: Sequence[
     """Open the image tower of the CLIP in `folder`, which the user calls `spec`, as a zero-shot classifier.
 
     Args:
-        texts: One text or more for each class.
+        texts: One or more texts for each class.
 
     Raises:
         UserError: It cannot be read, or timm has no such tower.
     """
     *_, interpolation = read_preparation(folder)
-    with reading(f"the CLIP {spec}", Exception):  # its configuration may be a stranger's
+    # transformers raises errors of any type for a foreign configuration.
+    with reading(f"the CLIP {spec}", Exception):
         config: Any = CLIPConfig.from_pretrained(folder, local_files_only=True)
         architecture, kwargs = timm_tower(config.vision_config)
         size, width = int(config.vision_config.image_size), config.projection_dim
@@ -85,7 +87,8 @@ def timm_tower(vision: CLIPVisionConfig) -> tuple[str, dict[str, Any]]:
             f"its image tower has {vision.hidden_act}, layer norms of {vision.layer_norm_eps:g} and "
             f"{vision.num_channels} channels: genrobust trains towers of gelu or quick_gelu, 1e-5 and 3"
         )
-    act, ratio = _ACTS[vision.hidden_act], vision.intermediate_size / vision.hidden_size
+    act = _ACTS[vision.hidden_act]
+    ratio = vision.intermediate_size / vision.hidden_size
     size = (vision.hidden_size, vision.num_hidden_layers, vision.num_attention_heads)
     name = f"vit_{_SIZES.get(size)}_patch{vision.patch_size}_clip_{act}{vision.image_size}"
     if ratio == 4 and timm.is_model(name):

