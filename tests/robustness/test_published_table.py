@@ -72,7 +72,7 @@ def test_columns_that_seem_swapped_or_unrelated_are_told():
     (swapped,) = said(SHIFTED, CLEAN)
     assert swapped.startswith("6 of 6 models are more accurate on the shifted set")
     (fractions,) = said(CLEAN, SHIFTED / 100)
-    assert "fractions beside percents?" in fractions
+    assert "fractions instead of percents?" in fractions
     assert any("fractions among percents?" in doubt for doubt in said([0.5, *CLEAN[1:]], SHIFTED))
     assert said([7.0, *CLEAN[1:]], [0.9, 7.0, *SHIFTED[2:]]) == (), "the least of the others is near"
     (falling,) = said(CLEAN, SHIFTED[[4, 3, 2, 1, 0, 0]])

@@ -272,8 +272,8 @@ class Summary:
 def group_reference(group: str, groups: Mapping[str, Sequence[str]], references: Mapping[str, str]) -> str:
     """Return the arm or group that the arms of `group` are compared with; `group` itself for none.
 
-    It is another group only if each of that group's arms is subtracted equally often. Then the difference is that of
-    both means.
+    It is another group only if each of that group's arms is subtracted equally often. Then it is the difference
+    of both means.
     """
     subtracted = Counter(references[arm] for arm in groups[group])
     if subtracted.keys() & set(groups[group]):

@@ -194,7 +194,7 @@ class StudyRecord:
         missed: Images that every classifier gets wrong, by their test set.
         made_by: The versions that made the results, which may be older than the report.
         warnings: Facts that make the answer doubtful.
-        on_cores: Whether the seconds of arms are those of CPU cores.
+        on_cores: Whether the seconds of arms are of CPU cores.
         cells: The cells that training images have and lack, if both are tested.
         starts: Which arms start from which pretrained network, and which from scratch.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from genrobust.core import Summary
 from genrobust.report.wording import most_frequent, number, span
@@ -51,7 +52,7 @@ class Lanes:
 
 def lanes(summary: Summary, arms: Sequence[str], test_sets: Sequence[str], with_guessing: bool = False) -> Lanes:
     """Return the top-1 of `arms` on `test_sets`, on one axis, which reaches `most_frequent` if `with_guessing`."""
-    ends = {(arm, test): accuracy_range(summary, arm, test) for test in test_sets for arm in arms}
+    ends = {(arm, test): accuracy_range(summary, arm, test) for arm, test in product(arms, test_sets)}
     rates = {test: most_frequent(summary, test) for test in test_sets}
     shown = list(ends.values())
     if with_guessing:
@@ -78,7 +79,7 @@ def lanes(summary: Summary, arms: Sequence[str], test_sets: Sequence[str], with_
 
 
 def accuracy_range(summary: Summary, arm: str, test_set: str) -> tuple[float, float]:
-    """Return the ends of the interval of a top-1 accuracy, or those of its groups of images if there are few."""
+    """Return the ends of the interval of a top-1 accuracy, or the range of its groups of images if there are few."""
     groups = summary.by_group.get(test_set, {}).get(arm)
     if groups:
         return min(groups), max(groups)

@@ -83,8 +83,8 @@ def find_answer(record: StudyRecord) -> Answer:
       are a third of the shifts or more.
     - a warning if only one of the two started from a pretrained network.
     - comparisons with retrieved images and with augmentation alone, if the arm trained on generated images.
-    - its accuracy and that of guessing, its gain without any one group of images, its effective robustness, and how it
-      was chosen.
+    - its accuracy, the accuracy of guessing, its gain without any one group of images, its effective robustness, and
+      how it was chosen.
     """
     groups = record.summary.groups
     compared = with_group_records(record)
@@ -256,8 +256,8 @@ def _guessed_shifts(summary: Summary, arm: str) -> list[str]:
         is_low = accuracy < GUESSING_FACTOR * most_frequent(summary, shift)
         return is_low and not is_above_guessing(summary, name, shift)
 
-    pair = (arm, summary.reference_of(arm))
-    return [shift for shift in summary.shifts if all(is_guessed(name, shift) for name in pair)]
+    reference = summary.reference_of(arm)
+    return [shift for shift in summary.shifts if is_guessed(arm, shift) and is_guessed(reference, shift)]
 
 
 def _neither_in_words(summary: Summary, arm: str, shifts: Sequence[str]) -> str:

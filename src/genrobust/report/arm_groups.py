@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from genrobust.core import StudyRecord, Summary
 
@@ -17,7 +18,7 @@ def with_group_means(summary: Summary) -> Summary:
     if not groups:
         return summary
     compared_with = {summary.reference_of(group) for group in groups}
-    grouped = {arm for members in groups.values() for arm in members} - compared_with
+    grouped = set(chain.from_iterable(groups.values())) - compared_with
     ungrouped = tuple(arm for arm in summary.arms if arm not in grouped)
     compared = [group for group in groups if summary.reference_of(group) != group]
     reference = summary.reference_of(compared[0]) if compared else next(iter(groups))

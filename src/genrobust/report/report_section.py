@@ -77,7 +77,7 @@ def plain_table(
     """Return a table of texts.
 
     Args:
-        heads: The headings of all columns. The first one is that of the names of rows.
+        heads: The headings of all columns. The first one heads the names of rows.
         words: The indices of columns with words, which a page aligns to the left.
     """
     columns = []

@@ -183,7 +183,7 @@ def _headline_caption(summary: Summary) -> str:
 
 
 def _ends_in_words(summary: Summary, test_set: str) -> str:
-    """Name the range that is shown with an accuracy: an interval, or that of few groups of images."""
+    """Name the range that is shown with an accuracy: an interval, or the range of few groups of images."""
     return "the range of its groups of images" if test_set in summary.by_group else "95 % intervals"
 
 

@@ -9,7 +9,7 @@ from genrobust.report.wording import is_sure, number, span
 
 RETRIEVED_IMAGES = "retrieved images"
 AUGMENTATION = "augmentation alone"
-# Comparisons of each kind. They are the most accurate on the test sets: those that speak most against the answer.
+# Comparisons of each kind, with the rivals that are most accurate on the test sets and speak most against the answer.
 MAX_COMPARED = 3
 # By kind, and by the name of the rival, the difference of the answer's arm minus the rival in top-1.
 Rivals = dict[str, dict[str, Score]]

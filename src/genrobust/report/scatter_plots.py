@@ -146,7 +146,7 @@ def scatter(record: StudyRecord, arms: Sequence[str], style: ScatterStyle) -> li
 
     The arguments of the macro are the facts that plots share, a panel, the box and the looks. Ticks are positions in
     SVG units with percents, "diagonal" is y = x. A panel's paths are in SVG units too: one through the means of all
-    arms, and those of the line, empty without a line; the band is the line plus and minus two residual standard
+    arms, and three of the line, empty without a line; the band is the line plus and minus two residual standard
     deviations of the baselines.
     """
     summary = record.summary

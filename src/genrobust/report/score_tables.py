@@ -59,7 +59,7 @@ def metric_table(summary: Summary, metric: Metric) -> Table | None:
     Test sets and arms without a score are left out. None if the metric was not measured.
     """
     columns = _columns(summary, metric, with_ranges=metric.name == "top1")
-    rows = [(arm, [_entry(summary, metric, arm, column.name) for column in columns]) for arm in summary.arms]
+    rows = [(arm, _entries(summary, metric, arm, columns)) for arm in summary.arms]
     _mark_best(columns, _competing(summary, rows), metric)
     return _without_empty(_table(columns, rows, metric.caption))
 
@@ -177,6 +177,10 @@ def _mark_best(columns: Sequence[Column], rows: Sequence[list[Entry]], metric: M
             row[i] = replace(row[i], best=row[i].text == best)
 
 
+def _entries(summary: Summary, metric: Metric, arm: str, columns: Sequence[Column]) -> list[Entry]:
+    return [_entry(summary, metric, arm, column.name) for column in columns]
+
+
 def _entry(summary: Summary, metric: Metric, arm: str, test_set: str) -> Entry:
     """Return a score as shown. The range of few groups of images is shown instead of the interval."""
     entry = score_entry(summary.find(metric.name, arm, test_set), metric, metric.signed)
@@ -214,15 +218,18 @@ def _interval_entry(score: Score | None, metric: Metric) -> Entry:
 
 def _without_empty(table: Table) -> Table | None:
     """Return `table` without empty rows and columns. None if everything is empty."""
-    rows = [(name, entries) for name, entries in table.rows if any(entry.value is not None for entry in entries)]
+    kept = []
+    for i, entries in enumerate(zip(*(entries for _, entries in table.rows), strict=True)):
+        if _has_value(entries):
+            kept.append(i)
+    rows = []
+    for name, entries in table.rows:
+        if _has_value(entries):
+            rows.append((name, tuple(entries[i] for i in kept)))
     if not rows:
         return None
-    kept = []
-    for i in range(len(table.columns)):
-        if any(entries[i].value is not None for _, entries in rows):
-            kept.append(i)
-    return replace(
-        table,
-        columns=tuple(table.columns[i] for i in kept),
-        rows=tuple((name, tuple(entries[i] for i in kept)) for name, entries in rows),
-    )
+    return replace(table, columns=tuple(table.columns[i] for i in kept), rows=tuple(rows))
+
+
+def _has_value(entries: Iterable[Entry]) -> bool:
+    return any(entry.value is not None for entry in entries)

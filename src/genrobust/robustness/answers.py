@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
@@ -63,7 +63,7 @@ def own_classes(predictions: Predictions) -> np.ndarray:
     """Return the labels that are right for at least one image of the test set: int64, sorted, unique."""
     if predictions.accepted is None:
         return np.unique(predictions.labels)
-    return np.unique([label for labels in predictions.accepted for label in labels])
+    return np.unique(list(chain.from_iterable(predictions.accepted)))
 
 
 def select_inside(predictions: Predictions, classes: np.ndarray) -> np.ndarray:
@@ -106,7 +106,7 @@ def read_answers(
     """
     check_predictions(predictions)
     count = len(predictions.labels)
-    blocks: list[dict[str, list[np.ndarray]]] = [{name: [] for name in of_images} for _, of_images in subsets]
+    blocks: list[dict[str, list[np.ndarray]]] = [defaultdict(list) for _ in subsets]
     members = [select_inside(predictions, classes) for classes, _ in subsets]
     is_broken = np.empty(count, dtype=bool)
     for start in range(0, count, ROWS):
@@ -123,7 +123,11 @@ def read_answers(
                 values[name].append(compute(answers))
     if is_broken.any():
         raise GenrobustError(_broken_logits_message(predictions, is_broken))
-    return [{name: np.concatenate(parts) for name, parts in values.items()} for values in blocks]
+    return [_join_blocks(values) for values in blocks]
+
+
+def _join_blocks(values: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate(arrays) for name, arrays in values.items()}
 
 
 def _has_no_finite_highest(logits: np.ndarray) -> np.ndarray:

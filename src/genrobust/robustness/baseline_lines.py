@@ -96,7 +96,7 @@ def _select_usable(clean: Percents, shifted: Percents, test_set: str, transform:
     is_percent = np.array([(percents >= 0) & (percents <= 100) for percents in (x, y)])
     if not is_percent.all():
         raise UserError(f"{where}: an accuracy is no percent between 0 and 100")
-    # Shifted accuracies may all be below 1 %: those of many models on ImageNet-A are.
+    # Shifted accuracies may all be below 1 %, as for many models on ImageNet-A.
     if x.size and x.max() <= 1:
         raise UserError(f"{where}: no clean accuracy is above 1: give percents (76.1), not fractions (0.761)")
     is_finite = has_finite_scale(x, y, transform)
@@ -170,7 +170,7 @@ def effective_robustness(line: Line, clean: np.ndarray | float, shifted: np.ndar
     best = float(np.max(clean, initial=0))
     if best <= 1 < line.lo <= 100 * best:
         raise ValueError(
-            f"clean: no accuracy is above {best:g}, and those of the baselines are {line.lo:.1f} to {line.hi:.1f} %: "
+            f"clean: no accuracy is above {best:g}, and the baselines have {line.lo:.1f} to {line.hi:.1f} %: "
             "give percents (76.1), not fractions (0.761)"
         )
     return np.asarray(shifted) - predict_shifted(line.slope, line.intercept, line.transform, clean)

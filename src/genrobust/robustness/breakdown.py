@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def gains_without_groups(
         By arm and group, the lowest and the highest gain. The mean skips a test set if all its images are left out.
     """
     of_sets = [_top1_without_groups(test, groups.get(test.name)) for test in sets]
-    names = {name for of_set in of_sets for name in of_set.without}
+    names = set(chain.from_iterable(of_set.without for of_set in of_sets))
     top1: dict[str, np.ndarray] = {}
     for name in sorted(names, key=str):
         accuracies = [of_set.without.get(name, of_set.whole) for of_set in of_sets]

@@ -86,7 +86,7 @@ def _mean_sd(draws: np.ndarray) -> float:
     return float(np.nanstd(draws, axis=0).mean())
 
 
-# Sets of the same 50,000 pictures, such as those of ImageNet-C, follow each other.
+# Test sets of the same 50,000 pictures, such as ImageNet-C, follow each other.
 @lru_cache(maxsize=1)
 def group_weights(names: tuple[str, ...], bootstrap: int) -> np.ndarray:
     """Return the weight of each group in each replicate, the same in every test set: float32 [B, G]."""

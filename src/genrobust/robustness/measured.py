@@ -40,7 +40,7 @@ class Measured:
         draws: The replicates, [B, A, S].
         n: The number of images.
         classes: The number of classes.
-        over: What was resampled besides seeds: "images", "images and baselines".
+        over: The resampled units, without seeds: "images", "images and baselines".
         label: The name of a mean: "mean of 3 shifts". "" for one test set.
         bounds: No arm's interval leaves these.
         right: The numbers of right predictions, int [A, S], of a proportion. The interval of one checkpoint is then
@@ -129,7 +129,7 @@ class Measured:
         """Return this accuracy minus the `expected` one, in points.
 
         The expected accuracy is as uncertain as its replicates, so only 0 and 100 % bound the difference. Its spread
-        has at most the degrees of freedom of the line, and at most those of the groups of clean images.
+        has no more degrees of freedom than the line, and no more than the groups of clean images.
         """
         over = expected.over
         freedom = expected.line_freedom
@@ -228,7 +228,7 @@ class Expected:
     Attributes:
         point: [A, S].
         draws: The replicates, [B, A, S].
-        over: What was resampled: "baselines".
+        over: The resampled units: "baselines".
         extrapolated: The arms outside the baselines.
         clean_groups: The groups of the clean images, None if they have none.
         line_freedom: The degrees of freedom of the line.
@@ -310,8 +310,8 @@ def mean_of(parts: Sequence[Measured], label: str) -> Measured:
 def _freedom_of_mean(parts: Sequence[Measured], shares: Mapping[str, float]) -> float:
     """Return the largest possible degrees of freedom of a mean over test sets, if every group spread alike.
 
-    It is the smaller one of Satterthwaite's (1946) for independent sets, and of that of the groups in all sets, some
-    of which are large in many sets. `carried_freedom` lowers it if few groups carry the spread.
+    It is the freedom of independent sets (Satterthwaite, 1946), or the freedom of the groups in all sets if that is
+    smaller: some groups may be large in many sets. `carried_freedom` lowers it if few groups carry the spread.
     """
     if not shares:
         return np.inf

@@ -108,7 +108,7 @@ def score_published(
     # Compare only the remaining baselines: a model that was left out is not in the line.
     is_repeated = np.zeros(len(models.names), dtype=bool)
     is_repeated[chosen] = find_repeated(np.column_stack([clean, shifted])[chosen])
-    chosen = leave_out("all accuracies equal those of another baseline", chosen, is_repeated)
+    chosen = leave_out("same accuracies as another baseline", chosen, is_repeated)
     line = fit_line(clean[chosen], shifted[chosen], models.shift, transform)
     lo, hi = _interval(models, chosen, transform)
     return PublishedScores(
@@ -156,7 +156,7 @@ def find_doubts(models: Published, line: Line) -> tuple[str, ...]:
             doubts.append(doubt)
     if shifted.max(initial=0) <= 1 < clean.max(initial=0):
         doubts.append(
-            f"no accuracy in {models.shift!r} is above 1, and some on the ID set are: fractions beside percents?"
+            f"no accuracy in {models.shift!r} is above 1, and some on the ID set are: fractions instead of percents?"
         )
     above = int((shifted > clean).sum())
     if 2 * above > len(clean):

@@ -187,7 +187,7 @@ def answer_sets(
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: A set shares no class with the clean set; predictions are for another set than their key says, or for
-            other images, labels, order or protocol than those of another checkpoint.
+            other images, labels, order or protocol than another checkpoint.
     """
     arms, seeds = arms_and_seeds(predictions, tests)
     clean = tests[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -91,7 +91,7 @@ def summarize(
         gaps=study.gaps,
         references=references,
         groups={group: tuple(members) for group, members in comparison.groups.items()},
-        subsets={name: {test: part.n for test, part in by_test.items()} for name, by_test in subsets.items()},
+        subsets={name: _sizes(by_test) for name, by_test in subsets.items()},
     )
     return _with_breakdowns(summary, study, comparison)
 
@@ -209,6 +209,11 @@ def _measure_subsets(
     return subsets
 
 
+def _sizes(measured: Mapping[str, Measured]) -> dict[str, int]:
+    """Return the number of images by test set."""
+    return {test: of_test.n for test, of_test in measured.items()}
+
+
 def _measure_subset(
     study: StudyAnswers, name: str, comparison: Comparison, in_mean: Sequence[str]
 ) -> dict[str, Measured]:
@@ -231,7 +236,7 @@ def _measure_subset(
 
 
 def _means_over_shifts(measured: Table, shifts: Sequence[str]) -> Table:
-    """Return the mean over `shifts` of each metric, over the shifts where it was measured and enters the mean."""
+    """Return the mean of each metric over the `shifts` on which it was measured and enters the mean."""
     means = {}
     for metric in dict.fromkeys(metric for metric, _ in measured):
         parts = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 
 from markupsafe import Markup
 
@@ -18,7 +19,7 @@ def svg_files(view: ReportView) -> dict[str, str]:
     """
     record = view.record
     shared = {"colors": _plot_style(), "about": [record.title, record.date], "looks": view.looks}
-    plots = [plot for section in view.sections.values() for plot in section.plots]
+    plots = chain.from_iterable(section.plots for section in view.sections.values())
     files = {}
     for number, plot in enumerate(plots, 1):
         svg = render("renderers/figure.svg.j2", plot=plot, **shared)

@@ -30,11 +30,15 @@ def terminal(view: ReportView) -> RichTable:
     table.add_column("arm", overflow="fold")
     columns = [*_accuracies(view), *_means(view)]
     for heading, cells in columns:
-        lines = [line for cell in cells for line in cell.plain.split("\n")]
-        table.add_column(heading, justify="right", overflow="fold", min_width=max(map(len, lines)))
+        widest = max(_width(cell) for cell in cells)
+        table.add_column(heading, justify="right", overflow="fold", min_width=widest)
     for i, arm in enumerate(summary.arms):
         table.add_row(Text(view.names[arm]), *(cells[i] for _, cells in columns))
     return table
+
+
+def _width(cell: Text) -> int:
+    return max(len(line) for line in cell.plain.split("\n"))
 
 
 def _accuracies(view: ReportView) -> Iterator[TextColumn]:

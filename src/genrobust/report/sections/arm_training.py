@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 from genrobust.core import ArmRecord
 from genrobust.report.report_section import Column, Entry, ReportSection, Table
@@ -18,7 +19,7 @@ WORDS = ("architecture", "augmentation")
 def training(view: ReportView) -> ReportSection:
     """Return the images of each arm, with a column for each source, and its settings."""
     arms = view.record.arms
-    sources = list(dict.fromkeys(source for arm in arms for source in arm.parts))
+    sources = list(dict.fromkeys(chain.from_iterable(arm.parts for arm in arms)))
     columns = [Column(head) for head in (*sources, *HEADS)]
     columns += [Column(head, kind="words") for head in WORDS]
     rows = tuple((arm.name, _entries(arm, sources)) for arm in arms)

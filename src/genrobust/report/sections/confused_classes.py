@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 import numpy as np
 from PIL import Image
@@ -78,7 +78,7 @@ def _pairs_table(view: ReportView, arm: str, reports: Mapping[str, ClassReport])
         pairs_of_sides.append([_pair_cells(view, pair) for pair in report.confused])
     rows = []
     for cells in zip_longest(*pairs_of_sides, fillvalue=["", "", ""]):
-        rows.append([text for pair in cells for text in pair])
+        rows.append(list(chain.from_iterable(cells)))
     if not rows:
         return None
     return plain_table(heads, rows, view.names[arm], words=range(3, len(heads), 3))

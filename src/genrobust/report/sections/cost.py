@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain, product
 
 from genrobust.core import ArmRecord
 from genrobust.report.accuracy_lanes import axis
@@ -19,7 +20,7 @@ MIN_RATIO = 1.2
 # The time axis ends this many times below the shortest and above the longest time.
 MARGIN = 1.3
 # Ticks of the time axis, in minutes. The first ones are labeled first.
-TICKS = [factor * 10**power for factor in (1, 3, 2, 5) for power in range(-2, 9)]
+TICKS = [factor * 10**power for factor, power in product((1, 3, 2, 5), range(-2, 9))]
 # Percent of the axis between labels, so that they do not touch.
 GAP = 14
 BOX = {"width": 640, "height": 292, "left": 44, "right": 624, "top": 8, "bottom": 252}
@@ -35,7 +36,7 @@ COUNTED = (
 def cost(view: ReportView) -> ReportSection | None:
     """Return the minutes of each arm, with a plot if they differ. None if none are known.
 
-    They are core-minutes, or those of the device if it is no CPU.
+    They are core-minutes, or device-minutes if the device is no CPU.
     """
     record = view.record
     unit = "core-minutes" if record.on_cores else "device-minutes"
@@ -63,9 +64,9 @@ def _minutes(arm: ArmRecord) -> dict[str, float]:
 
 
 def _table(view: ReportView, arms: Iterable[ArmRecord], unit: str) -> Table:
-    """Return the accuracy on the leading test set, all minutes, and those of each stage."""
+    """Return the accuracy on the leading test set, all minutes, and the minutes of each stage."""
     minutes = {arm.name: _minutes(arm) for arm in arms}
-    stages = dict.fromkeys(stage for of_arm in minutes.values() for stage in of_arm)
+    stages = dict.fromkeys(chain.from_iterable(minutes.values()))
     ordered = sorted(stages, key=lambda stage: stage == LAST)
     top1 = view.tables["top1"]
     accuracy = {name: entries[0] for name, entries in top1.rows}

@@ -59,8 +59,8 @@ def _limits_of_groups(summary: Summary) -> Iterator[str]:
     if not grouped:
         return
     yield (
-        "Test images come in groups, such as those of one designer or the copies of one picture, and images of a group "
-        "resemble each other. So intervals are over groups, by Student's t if there are few: "
+        "Test images come in groups, such as the images of one designer or the copies of one picture, and images of a "
+        "group resemble each other. So intervals are over groups, by Student's t if there are few: "
         f"{', '.join(grouped)}."
     )
     ungrouped = [test for test, number in groups.items() if not number]

@@ -17,7 +17,7 @@ MIN_IMAGES = 10
 class WorstGroup(ImageMetric):
     title = "Worst-group accuracy"
     note = (
-        "the lowest top-1 accuracy on the images of one group, such as those of one designer or camera, among groups "
+        "the lowest top-1 accuracy on the images of one group, such as one designer or camera, among groups "
         f"with at least {MIN_IMAGES} images (Sagawa et al., 2020; WILDS); its intervals are over images, for these "
         "groups"
     )

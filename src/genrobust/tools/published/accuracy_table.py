@@ -74,7 +74,7 @@ class _Column:
 
     @property
     def label(self) -> str:
-        """Its name with that of the file."""
+        """Its name after the name of the file."""
         return f"{self.path.name}:{self.name}"
 
     def read(self, key: Sequence[str]) -> tuple[dict[str, float], int]:
