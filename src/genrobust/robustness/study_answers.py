@@ -236,29 +236,29 @@ class _Checkpoints:
     ) -> dict[str, AnsweredSet]:
         """Return the answers on one test set, over each of the classes in `subsets`, by name."""
         test = images.test_set
-        values: dict[str, dict[str, np.ndarray]] = {name: {} for name in subsets}
+        of_subsets = [(classes, of_images) for classes in subsets.values()]
+        values: list[dict[str, np.ndarray]] = [{} for _ in subsets]
         protocols = {images.protocol}
         for (a, arm), (s, seed) in product(enumerate(self.arms), enumerate(self.seeds)):
             predicted = self.predictions[arm, seed, test]
             _require_same_images(predicted, images, _where(arm, seed, test))
             protocols.add(predicted.protocol)
-            computed = read_answers(predicted, [(classes, of_images) for classes in subsets.values()])
-            for name, by_metric in zip(subsets, computed, strict=True):
-                for metric, of_checkpoint in by_metric.items():
-                    shape = (len(self.arms), len(self.seeds), *of_checkpoint.shape)
-                    if metric not in values[name]:
-                        values[name][metric] = np.zeros(shape, of_checkpoint.dtype)
-                    values[name][metric][a, s] = of_checkpoint
+            for stored, computed in zip(values, read_answers(predicted, of_subsets), strict=True):
+                for metric, of_checkpoint in computed.items():
+                    if metric not in stored:
+                        shape = (len(self.arms), len(self.seeds), *of_checkpoint.shape)
+                        stored[metric] = np.zeros(shape, of_checkpoint.dtype)
+                    stored[metric][a, s] = of_checkpoint
         protocol = images.protocol if len(protocols) == 1 else comparable(images.protocol)
         sets = {}
-        for name, classes in subsets.items():
+        for (name, classes), stored in zip(subsets.items(), values, strict=True):
             sets[name] = AnsweredSet(
                 name=name,
                 classes=classes,
                 all_classes=len(images.classes),
                 labels=labels_inside(images, classes),
                 members=select_inside(images, classes),
-                values=values[name],
+                values=stored,
                 protocol=protocol,
                 keys=images.keys,
             )

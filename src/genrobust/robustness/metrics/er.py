@@ -45,25 +45,20 @@ class EffectiveRobustness(Metric):
         off_line = study.rng.standard_normal(study.bootstrap)
         for shift, draws in clean_draws.items():
             line = study.lines[shift]
-            clean = study.measured["top1", study.paired[shift]]
             models = [model for model in study.baselines if model.test_set == shift]
             if models:
                 over = "baselines and the scatter about their line"
-                intercept, slope = _refit(models, model_weights, line)
+                intercepts, slopes = _refit(models, model_weights, line)
             else:
                 over = "the line's error and scatter"
-                slope, intercept = draw_lines(line, study.bootstrap, study.rng)
-            intercept = intercept + line.residual_sd * off_line
+                slopes, intercepts = draw_lines(line, study.bootstrap, study.rng)
+            intercepts = intercepts + line.residual_sd * off_line
+            clean = study.measured["top1", study.paired[shift]]
+            point_inside = move_inside(clean.point, clean.n, line.transform)
+            draws_inside = move_inside(draws, clean.n, line.transform)
             expected = Expected(
-                point=predict_shifted(
-                    line.slope, line.intercept, line.transform, move_inside(clean.point, clean.n, line.transform)
-                ),
-                draws=predict_shifted(
-                    slope[:, None, None],
-                    intercept[:, None, None],
-                    line.transform,
-                    move_inside(draws, clean.n, line.transform),
-                ),
+                point=predict_shifted(line.slope, line.intercept, line.transform, point_inside),
+                draws=predict_shifted(slopes[:, None, None], intercepts[:, None, None], line.transform, draws_inside),
                 over=over,
                 extrapolated=find_extrapolated(clean.point, clean.n, line.lo, line.hi),
                 clean_groups=study.sets[study.paired[shift]].groups,
