@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,14 @@ from genrobust.generate import Plan, plan_of
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.sampler import Sampler
 from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
+
+
+@pytest.fixture(scope="session", autouse=True)
+def offline() -> Iterator[None]:
+    """No test asks the hub."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        yield
 
 
 @pytest.fixture(scope="session")

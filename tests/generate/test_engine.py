@@ -10,8 +10,6 @@ from pydantic import ValidationError
 from small_study import QUICK, REAL, folders_section, genrobust
 
 from genrobust.generate import engine_of
-from genrobust.generate.mode import MODES
-from genrobust.generate.modes.labels import Labels
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "contributing.md").read_text(encoding="utf-8")
@@ -70,12 +68,9 @@ def test_an_engine_of_a_name_that_is_taken_is_refused(install):
         GeneratorConfig()
 
 
-def test_a_mode_is_among_what_draws(monkeypatch):
+def test_a_mode_is_among_what_draws(install):
     """So a dataset is named after the version of the package that brought it, though it has no keys of its own."""
-
-    class Loud(Labels):
-        pass
-
-    monkeypatch.setitem(MODES._registered(), "loud", Loud)
+    code = "from genrobust.generate.modes.labels import Labels\n\nclass Loud(Labels):\n    pass\n"
+    install("genrobust.modes", "louder", code, loud="louder:Loud")
     config = GeneratorConfig().model_copy(update={"mode": "loud"})
-    assert Loud in engine_of(config).parts(config)
+    assert "Loud" in [part.__name__ for part in engine_of(config).parts(config)]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from drawn import generate
 from kill_and_resume import contents
+from refusals import refused
 
-from genrobust.core import Artifact, GenrobustError, UserError, hardware, lock
+from genrobust.core import Artifact, GenrobustError, OutOfMemory, hardware, lock
 from genrobust.data import ShardDataset
 from genrobust.generate import Plan
 from genrobust.generate.engines.diffusers import DiffusersEngine
@@ -52,7 +53,7 @@ def test_the_manifest_says_what_the_dataset_is(tmp_path, labels, generator, conf
     assert manifest["class_ids"] == list(labels.ids)
     assert (manifest["requests"], manifest["shards"], manifest["shard_size"]) == (12, 2, 6)
     assert (manifest["steps"], manifest["guidance_scale"], manifest["scheduler"]) == (2, 3.0, "dpmsolver++")
-    with pytest.raises(UserError, match="2 of 2 shards"):
+    with refused("2 of 2"):
         ShardDataset(tmp_path)
 
 
@@ -125,17 +126,15 @@ def test_blank_images_never_enter(tmp_path, labels, generator, changed_generator
 def test_a_dataset_without_an_image_is_an_error_and_is_drawn_again(
     tmp_path, labels, generator, config, monkeypatch, caplog
 ):
-    with monkeypatch.context() as patched:
-        patched.setattr(DiffusersEngine, "draw", lambda self, requests: [None] * len(requests))
-        with pytest.raises(GenrobustError, match=r"12 requests .*unsafe.*refuses.*generate\.prompts"):
-            run(tmp_path, labels, generator, config)
-    one = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)
-    drawn = {"camera": None, "guitar": one, "rocket": one}
-    monkeypatch.setattr(DiffusersEngine, "draw", lambda self, requests: [drawn[r.class_id] for r in requests])
+    drawn = {}
+    monkeypatch.setattr(DiffusersEngine, "draw", lambda self, requests: [drawn.get(r.class_id) for r in requests])
+    with refused(12, "unsafe", "generate.prompts", kind=GenrobustError):
+        run(tmp_path, labels, generator, config)
+    drawn["guitar"] = drawn["rocket"] = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)
     made = run(tmp_path, labels, generator, config)
     assert len(made) == 8 and made.given_up.keys() == {f"camera-{number:06d}" for number in range(4)}
-    assert "4 of 12 requests gave no image (unsafe after 5 redraws)" in caplog.text
-    assert "7 of 8 images are exact copies" in caplog.text
+    assert "4 of 12" in caplog.text and "unsafe" in caplog.text
+    assert "7 of 8" in caplog.text
 
 
 def blank(pipeline):
@@ -152,9 +151,8 @@ def blank(pipeline):
     ids=["finite, and overflows", "blank"],
 )
 def test_a_hopeless_generator_is_stopped_early(tmp_path, labels, generator, changed_generator, config, spoil, fault):
-    said = f"no usable image for {HOPELESS} requests .*{fault} after 5 redraws.*float32"
     asked = config.model_copy(update={"per_class": 1000, "shard_size": 3000, "batch_size": 50})
-    with pytest.raises(GenrobustError, match=said):
+    with refused(HOPELESS, fault, "generator.dtype", kind=GenrobustError):
         run(tmp_path, labels, generator.model_copy(update={"model": str(changed_generator(spoil))}), asked)
     assert list(contents(tmp_path)) == ["unfinished.json"]
 
@@ -172,7 +170,7 @@ def test_the_folder_of_another_recipe_is_refused(tmp_path, labels, generator, co
     before = contents(tmp_path)
     generator = generator.model_copy(update=change.get("generator", {}))
     config = config.model_copy(update=change.get("config", {}))
-    with pytest.raises(UserError, match=rf"{tmp_path} holds another dataset(?s:.*)\n  {field}: there "):
+    with refused(tmp_path, f"\n  {field}: "):
         run(tmp_path, labels, generator, config, data_seed=change.get("data_seed", 0))
     assert contents(tmp_path) == before
 
@@ -181,7 +179,7 @@ def test_a_truncated_shard_is_told_before_anything_is_drawn(tmp_path, labels, ge
     run(tmp_path, labels, generator, config, shards=[0])
     tar = tmp_path / "000000.tar"
     tar.write_bytes(tar.read_bytes()[:5000])
-    with pytest.raises(GenrobustError, match=r"000000\.tar .* another size .* --repair"):
+    with refused("000000.tar", "--repair", kind=GenrobustError):
         run(tmp_path, labels, generator, config)
     assert sorted(contents(tmp_path)) == ["000000.json", "000000.parquet", "000000.tar", "unfinished.json"]
     (tmp_path / "000000.json").unlink()
@@ -190,7 +188,7 @@ def test_a_truncated_shard_is_told_before_anything_is_drawn(tmp_path, labels, ge
 
 def test_a_folder_in_use_is_told(tmp_path, labels, generator, config):
     with lock(tmp_path):
-        with pytest.raises(UserError, match="another process is writing"):
+        with refused(tmp_path):
             run(tmp_path, labels, generator, config)
         assert contents(tmp_path) == {}
     run(tmp_path, labels, generator, config)
@@ -201,25 +199,25 @@ def test_a_folder_in_use_is_told(tmp_path, labels, generator, config):
 def test_a_place_that_cannot_be_written_is_told(tmp_path, labels, generator, config):
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file" / "out", tmp_path / "file"):
-        with pytest.raises(UserError, match=f"cannot write to {out}: "):
+        with refused(out):
             run(out, labels, generator, config)
     assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_too_little_memory_is_reported_with_what_to_lower(tmp_path, labels, generator, config):
     size = 2**24  # its noise alone takes more than any address space
-    with pytest.raises(GenrobustError, match=r"out of memory .*width"):
+    with refused("generator.width", kind=OutOfMemory):
         run(tmp_path, labels, generator.model_copy(update={"width": size, "height": size}), config)
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "named"),
     [
-        ({"model": "./nowhere"}, "generator.model: no generator"),
-        ({"engine": "nothing"}, "engine 'nothing'"),
+        ({"model": "./nowhere"}, "generator.model"),
+        ({"engine": "nothing"}, "'nothing'"),
     ],
 )
-def test_what_cannot_be_drawn_makes_no_folder(tmp_path, labels, generator, config, changes, message):
-    with pytest.raises(UserError, match=message):
+def test_what_cannot_be_drawn_makes_no_folder(tmp_path, labels, generator, config, changes, named):
+    with refused(named):
         run(tmp_path / "out", labels, generator.model_copy(update=changes), config)
     assert not (tmp_path / "out").exists()

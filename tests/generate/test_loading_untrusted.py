@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import refused
 from safetensors.torch import load_file, save_file
 
 from genrobust.core import GenrobustError, LabelSpace, Request, StudyData, UserError
@@ -62,7 +63,7 @@ def test_odd_configurations_are_refused(copy: Path, file: str, changes: dict[str
 @pytest.mark.parametrize("raw", ["", "[]", "[" * 100_000])
 def test_files_that_are_no_configuration_are_refused(copy: Path, file: str, raw: str) -> None:
     (copy / file).write_text(raw)
-    with pytest.raises(UserError, match="stranger"):
+    with refused("stranger"):
         load_generator(config(copy), CPU)
 
 
@@ -76,7 +77,7 @@ def test_no_file_of_python_is_run(copy: Path, tmp_path: Path, monkeypatch: pytes
     values = json.loads((copy / INDEX).read_text())
     for changes in ({"_class_name": ["pipeline", "Evil"]}, {"unet": ["evil", "Evil"]}, {"more": ["evil", "Evil"]}):
         (copy / INDEX).write_text(json.dumps({**values, **changes}))
-        with pytest.raises(UserError, match="stranger"):
+        with refused("stranger"):
             load_generator(config(copy), CPU)
     for part in ("unet", "vae", "text_encoder"):
         own = json.loads((copy / part / "config.json").read_text())
@@ -98,7 +99,7 @@ def test_weights_that_are_not_all_there_are_refused(copy: Path, part: str, chang
         kept = {k: v for k, v in tensors.items() if not k.endswith("bias")} if change == "fewer" else tensors
         kept = {k: v[:1].contiguous() for k, v in tensors.items()} if change == "other shapes" else kept
         save_file(kept, file, {"format": "pt"})
-    with pytest.raises(UserError, match=r"cannot load the generator in .*stranger"):
+    with refused("stranger"):
         load_generator(config(copy), CPU)
 
 
@@ -107,17 +108,16 @@ def test_what_fails_only_while_it_draws_is_named(copy: Path, pictogram_data: Stu
     (copy / INDEX).write_text(json.dumps({**values, "text_encoder": [None, None]}))
     labels = LabelSpace(pictogram_data.labels.classes[:2])
     engine = DiffusersEngine(config(copy), labels, None, CPU)
-    with pytest.raises(GenrobustError, match=r"stranger does not draw"):
+    with refused("stranger", kind=GenrobustError):
         engine.draw([Request("a-000000", 0, "a", "a cup", "a {}", "", "", 1)])
 
 
 @pytest.mark.parametrize("name", ["./none", "~nobody", "a/b/c", "s3://b/x", "\0", "x" * 300, "/dev/null"], ids=ascii)
 def test_words_that_name_nothing_are_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError):
         load_generator(config(name), CPU)
-    with pytest.raises(UserError, match="lora"):
+    with refused("generator.lora"):
         load_generator(config("pictograms", lora=LoraConfig(model=name)), CPU)
 
 
@@ -131,5 +131,5 @@ LORAS: dict[str, Any] = {
 @pytest.mark.parametrize("kind", LORAS)
 def test_odd_loras_are_refused(tiny_generator: Path, tmp_path: Path, kind: str) -> None:
     save_file(LORAS[kind], tmp_path / "pytorch_lora_weights.safetensors")
-    with pytest.raises(UserError, match=r"generator\.lora"):
+    with refused("generator.lora"):
         load_generator(config(tiny_generator, lora=LoraConfig(model=str(tmp_path))), CPU)

@@ -7,9 +7,9 @@ from diffusers import FluxPipeline, StableDiffusionPipeline, StableDiffusionXLPi
 from diffusers.utils import convert_state_dict_to_diffusers
 from drawn import CPU, generate
 from peft import LoraConfig, get_peft_model_state_dict
+from refusals import refused
 from safetensors.torch import load_file, save_file
 
-from genrobust.core import UserError
 from genrobust.generate import identity
 from genrobust.generate.find_models import find_lora
 from genrobust.generate.pipeline_loading import load_generator
@@ -85,18 +85,18 @@ def save(weights, path, change=lambda value: value, rename=lambda key: key):
 
 
 @pytest.mark.parametrize(
-    ("change", "rename", "message"),
+    ("change", "rename", "named"),
     [
-        (lambda v: torch.cat([v, v], 1), lambda k: k, "cannot be added"),
-        (lambda v: v, lambda k: k.replace("unet.", "transformer."), "0 of its 16 layers"),
-        (lambda v: v, lambda k: k.replace("up_blocks.0", "up_blocks.7"), "of its 16 layers"),
+        (lambda v: torch.cat([v, v], 1), lambda k: k, ""),
+        (lambda v: v, lambda k: k.replace("unet.", "transformer."), "0 of its 16"),
+        (lambda v: v, lambda k: k.replace("up_blocks.0", "up_blocks.7"), "of its 16"),
         (lambda v: v, lambda k: k.replace("lora_A", "A").replace("lora_B", "B"), ""),
     ],
     ids=["other shapes", "other parts", "a part of it", "no LoRA"],
 )
-def test_a_lora_that_does_not_fit_is_refused(tmp_path, sd_lora, config, change, rename, message):
+def test_a_lora_that_does_not_fit_is_refused(tmp_path, sd_lora, config, change, rename, named):
     file = save(load_file(sd_lora / NAME), tmp_path / "odd.safetensors", change, rename)
-    with pytest.raises(UserError, match=rf"generator.lora: {file} .*{message}"):
+    with refused("generator.lora", file, named):
         load_generator(config(file), CPU)
 
 
@@ -105,24 +105,23 @@ def test_files_of_something_else_are_refused(tmp_path, generator, lora, config):
     short.write_bytes(b"short")
     weights = f"{generator.model}/unet/diffusion_pytorch_model.safetensors"
     other = lora("sdxl", StableDiffusionXLPipeline)
-    for file, message in ((weights, ""), (short, "cannot be added"), (other, "cannot be added")):
-        with pytest.raises(UserError, match=f"generator.lora: .*{message}"):
+    for file in (weights, short, other):
+        with refused("generator.lora", file):
             load_generator(config(file), CPU)
 
 
 @pytest.mark.parametrize(
-    ("names", "folder", "message"),
+    ("names", "folder", "named"),
     [
         (["lora.bin"], ".", "none"),
-        (["a.safetensors", "b.safetensors"], ".", r"a.safetensors, b.safetensors"),
+        (["a.safetensors", "b.safetensors"], ".", "a.safetensors, b.safetensors"),
         ([], "nowhere", "nowhere"),
     ],
 )
-def test_a_folder_without_one_file_to_take_is_refused(tmp_path, config, monkeypatch, names, folder, message):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_a_folder_without_one_file_to_take_is_refused(tmp_path, config, names, folder, named):
     for name in names:
         (tmp_path / name).write_bytes(b"")
-    with pytest.raises(UserError, match=rf"generator.lora: .*{message}"):
+    with refused("generator.lora", named):
         find_lora(config(tmp_path / folder).lora)
 
 

@@ -7,8 +7,9 @@ import shutil
 import pytest
 import torch
 from drawn import CPU
+from refusals import refused
 
-from genrobust.core import UserError, embedded
+from genrobust.core import embedded
 from genrobust.generate import identity
 from genrobust.generate.mode import locate
 from genrobust.generate.pipeline_loading import SCHEDULERS, load_generator
@@ -45,21 +46,21 @@ def test_sizes_are_the_recipes_or_the_generators(generator_folder):
         generator = load_generator(config(generator_folder, **size), CPU)
         assert (generator.width, generator.height, generator.latent_shape) == wanted
         assert generator.id == generator_folder.name
-    with pytest.raises(UserError, match=r"generator.height is 60 pixels; .* draws multiples of 8"):
+    with refused("generator.height", 60, 8):
         load_generator(config(generator_folder, height=60), CPU)
 
 
 @pytest.mark.parametrize(
-    ("kind", "values", "message"),
+    ("kind", "values", "named"),
     [
-        ("sd", {"steps": 1001}, r"generator.steps is 1001; .* trained with 1000"),  # as of one with few steps
-        ("sd", {"safety_checker": True}, r"safety_checker is on, and .* has none"),
-        ("lcm", {}, "generator.scheduler: a LatentConsistencyModelPipeline is sampled with lcm"),
-        ("sd3", {}, r"generator.scheduler: dpmsolver\+\+ cannot replace the FlowMatchEulerDiscreteScheduler"),
+        ("sd", {"steps": 1001}, ["generator.steps", 1001, 1000]),  # as of one with few steps
+        ("sd", {"safety_checker": True}, ["generator.safety_checker"]),
+        ("lcm", {}, ["generator.scheduler", "LatentConsistencyModelPipeline"]),
+        ("sd3", {}, ["generator.scheduler", "dpmsolver++", "FlowMatchEulerDiscreteScheduler"]),
     ],
 )
-def test_what_the_pipeline_cannot_do_is_refused(folder_of, kind, values, message):
-    with pytest.raises(UserError, match=message):
+def test_what_the_pipeline_cannot_do_is_refused(folder_of, kind, values, named):
+    with refused(*named):
         load_generator(config(folder_of(kind)).model_copy(update=values), CPU)
 
 
@@ -71,9 +72,8 @@ def test_its_own_scheduler_can_be_kept(folder_of, kind, scheduler):
 
 
 @pytest.mark.parametrize("missing", ["./no/such/folder", "/nor/this", "not a hub id"])
-def test_a_generator_that_is_not_there_is_named(monkeypatch, missing):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(UserError, match=f"generator.model: no generator {missing}: .*name a diffusers folder"):
+def test_a_generator_that_is_not_there_is_named(missing):
+    with refused("generator.model", missing):
         locate(GeneratorConfig(model=missing))
 
 
@@ -124,28 +124,24 @@ def test_the_identity_follows_every_file_that_matters_and_no_readme(copy, name):
     assert identity(config(copy))["weights_sha256"] != before
 
 
-LOAD = "cannot load the generator in"
-
-
 def pickle_unet(folder):
     (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"\x80\x02cos\nsystem\n")
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("damage", "named"),
     [
-        (pickle_unet, LOAD),
-        (lambda f: (f / "model_index.json").unlink(), "is no diffusers folder: it has no model_index.json"),
-        (lambda f: (f / "model_index.json").write_bytes(b'{"_class_name": "LTXPipeline"}'), "holds a LTXPipeline"),
-        (lambda f: shutil.rmtree(f / "vae"), LOAD),
-        (lambda f: (f / "text_encoder" / "model.safetensors").unlink(), LOAD),
-        (lambda f: (f / "tokenizer" / "tokenizer.json").write_bytes(b"{}"), LOAD),
+        (pickle_unet, ""),
+        (lambda f: (f / "model_index.json").unlink(), "model_index.json"),
+        (lambda f: (f / "model_index.json").write_bytes(b'{"_class_name": "LTXPipeline"}'), "LTXPipeline"),
+        (lambda f: shutil.rmtree(f / "vae"), ""),
+        (lambda f: (f / "text_encoder" / "model.safetensors").unlink(), ""),
+        (lambda f: (f / "tokenizer" / "tokenizer.json").write_bytes(b"{}"), ""),
         (lambda f: (shutil.rmtree(f), f.write_bytes(b"")), "from_single_file"),
     ],
 )
-def test_damaged_folders_are_refused_with_their_name(copy, damage, message):
+def test_damaged_folders_are_refused_with_their_name(copy, damage, named):
     damage(copy)
-    with pytest.raises(UserError, match=message) as error:
+    with refused(copy, named):
         load_generator(config(copy), CPU)
-    assert str(copy) in str(error.value)

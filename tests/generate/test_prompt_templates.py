@@ -4,8 +4,9 @@ import json
 from collections import Counter
 
 import pytest
+from refusals import refused
 
-from genrobust.core import ClassLabel, LabelSpace, UserError
+from genrobust.core import ClassLabel, LabelSpace
 from genrobust.generate import Plan
 from genrobust.generate.prompt_templates import Template, class_templates, template_set, templates_of
 from genrobust.recipe import GenerateConfig, PromptConfig
@@ -45,20 +46,20 @@ def test_any_class_name_is_taken_literally(name):
 
 
 @pytest.mark.parametrize(
-    ("templates", "strategy", "message"),
+    ("templates", "strategy", "named"),
     [
-        (("a photo",), "diverse", "'a photo' has 0 slots"),
-        (("{} and {}",), "diverse", "'{} and {}' has 2 slots"),
-        (("a {name}",), "diverse", "'a {name}' has 0 slots"),
-        ((), "diverse", "lists no template"),
-        (("a {}", "b {}", "a {}"), "diverse", "'a {}' is listed twice"),
-        (("a {}", "b {}"), "single", "lists 2"),
-        ("imagenet", "diverse", "no set 'imagenet'"),
-        ("a photo of a {}", "diverse", r"\['a photo of a {}'\]"),
+        (("a photo",), "diverse", "'a photo'"),
+        (("{} and {}",), "diverse", "'{} and {}'"),
+        (("a {name}",), "diverse", "'a {name}'"),
+        ((), "diverse", "no template"),
+        (("a {}", "b {}", "a {}"), "diverse", "'a {}'"),
+        (("a {}", "b {}"), "single", "prompts.strategy"),
+        ("imagenet", "diverse", "'imagenet'"),
+        ("a photo of a {}", "diverse", "['a photo of a {}']"),
     ],
 )
-def test_unusable_templates_are_refused_by_name(templates, strategy, message):
-    with pytest.raises(UserError, match=message):
+def test_unusable_templates_are_refused_by_name(templates, strategy, named):
+    with refused("prompts.", named):
         templates_of(PromptConfig(strategy=strategy, templates=templates))
 
 
@@ -115,7 +116,7 @@ def test_classes_are_found_by_id_name_or_prompt_name(write, key):
 def test_a_key_that_names_two_classes_is_refused(write):
     """As CLIP's names call two classes of ImageNet "missile"."""
     alike = LabelSpace((ClassLabel("n1", "missile", "missile"), ClassLabel("n2", "missile", "missile")), True)
-    with pytest.raises(UserError, match=r"prompts\.json: 'missile' names 2 classes"):
+    with refused("prompts.json", "'missile'"):
         class_templates(PromptConfig(strategy="list", file=write({"missile": ["x"]})), alike)
     by_id = class_templates(PromptConfig(strategy="list", file=write({"n1": ["x"], "n2": ["y"]})), alike)
     assert [templates[0].text for templates in by_id] == ["x", "y"]
@@ -134,31 +135,30 @@ def test_the_fingerprint_follows_the_prompts_and_not_the_place(write):
 
 
 @pytest.mark.parametrize(
-    ("content", "name", "message"),
+    ("content", "name", "named"),
     [
-        ("a photo", "p.txt", "'a photo' has 0 slots"),
-        ("a {} and a {}", "p.txt", "has 2 slots"),
-        ("a {}\na {}\n", "p.txt", "is listed twice"),
-        ("\n \n", "p.txt", "lists no template"),
-        ("{", "p.json", "cannot read prompts.file .*line 1 column 2"),
-        (["a"], "p.json", "mapping"),
-        ({"n02": ["x"]}, "p.json", r"'Crane' .*'n01'"),
-        ({"n01": ["x"], "Crane": ["x"], "n02": ["x"]}, "p.json", "'Crane' and 'n01'"),
-        ({"n01": "x", "n02": ["x"]}, "p.json", "'n01' "),
-        ({"n01": [], "n02": ["x"]}, "p.json", "'n01' "),
-        ({"n01": ["x", 3], "n02": ["x"]}, "p.json", "'n01' lists 3"),
-        ({"n01": [" "], "n02": ["x"]}, "p.json", "'n01' lists ' '"),
-        ({"n01": ["a {}"], "n02": ["x"]}, "p.json", "'n01' lists 'a {}'"),
+        ("a photo", "p.txt", ["'a photo'"]),
+        ("a {} and a {}", "p.txt", ["'a {} and a {}'"]),
+        ("a {}\na {}\n", "p.txt", ["'a {}'"]),
+        ("\n \n", "p.txt", []),
+        ("{", "p.json", ["prompts.file", "line 1 column 2"]),
+        (["a"], "p.json", ["mapping"]),
+        ({"n02": ["x"]}, "p.json", ["'Crane'", "'n01'"]),
+        ({"n01": ["x"], "Crane": ["x"], "n02": ["x"]}, "p.json", ["'Crane'", "'n01'"]),
+        ({"n01": "x", "n02": ["x"]}, "p.json", ["'n01'"]),
+        ({"n01": [], "n02": ["x"]}, "p.json", ["'n01'"]),
+        ({"n01": ["x", 3], "n02": ["x"]}, "p.json", ["'n01'", 3]),
+        ({"n01": [" "], "n02": ["x"]}, "p.json", ["'n01'", "' '"]),
+        ({"n01": ["a {}"], "n02": ["x"]}, "p.json", ["'n01'", "'a {}'"]),
     ],
 )
-def test_unusable_files_are_refused_with_their_place(write, content, name, message):
-    with pytest.raises(UserError, match=message) as error:
+def test_unusable_files_are_refused_with_their_place(write, content, name, named):
+    with refused(name, *named):
         plan(write(content, name))
-    assert name in str(error.value)
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path):
     (tmp_path / "latin.txt").write_bytes("crème {}".encode("latin-1"))
     for path in (tmp_path / "nowhere.txt", tmp_path, tmp_path / "latin.txt"):
-        with pytest.raises(UserError, match=f"cannot read prompts.file {path}"):
+        with refused("prompts.file", path):
             plan(path)

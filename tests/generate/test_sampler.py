@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from drawn import pixels
+from refusals import refused
 
 from genrobust.generate.pipeline_loading import SCHEDULERS
 from genrobust.generate.sampler import find_fault, to_uint8
@@ -83,5 +84,5 @@ def test_levels_are_rounded_as_pil_images_from_diffusers():
 
 @pytest.mark.parametrize("pixels", [[-0.5, 0.5], [0.0, 1.5], [3, 200]])
 def test_an_engine_whose_numbers_are_in_another_range_is_refused(pixels):
-    with pytest.raises(AssertionError, match=r"Engine\.draw returns uint8, or floats in \[0, 1\]"):
+    with refused("Engine.draw", kind=AssertionError):
         to_uint8(np.array(pixels))

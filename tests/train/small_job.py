@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import torch.multiprocessing as mp
 from torch import distributed
 
-from genrobust.classifiers import open_initial
+from genrobust.classifiers import checkpoint_manifest, open_initial
 from genrobust.classifiers.networks import training_state
-from genrobust.core import ImageSet, LabelSpace, Subset
+from genrobust.core import Artifact, ImageSet, LabelSpace, Subset, set_threads
 from genrobust.data.readers import pictograms
 from genrobust.recipe import TrainConfig
 from genrobust.train import Mixture, Source, TrainingJob, Watch, team_of, train
+from genrobust.train.loop import Training
 
 CONFIG = TrainConfig(
     architecture="test_resnet",
@@ -54,21 +57,33 @@ class Job:
     def run(
         self,
         out: Path,
-        seed: int = 0,
         sources: list[Source] | None = None,
         workers: int = 1,
         watch: Watch = lambda step, metrics: None,
         **changes: Any,
     ) -> Path:
-        config, initial, how = _changed(self.config, {**changes, "workers": workers}), None, "bicubic"
+        job = self.described(out, sources, workers=workers, **changes)
+        return train(job, watch, team_of(workers))
+
+    def begun(
+        self, out: Path, training: type[Training] = Training, sources: list[Source] | None = None, **changes: Any
+    ) -> Training:
+        """A training before its first step, the same as `run`."""
+        job = self.described(out, sources, **changes)
+        set_threads(job.threads)
+        Artifact(out).begin(checkpoint_manifest({}))
+        return training(replace(job, config=job.config.effective), torch.device("cpu"))
+
+    def described(self, out: Path, sources: list[Source] | None = None, seed: int = 0, **changes: Any) -> TrainingJob:
+        """The training of `real`, or of `sources`, with changed settings."""
+        config, initial, how = _changed(self.config, changes), None, "bicubic"
         if config.is_pretrained:
             initial = open_initial(
                 config.init, self.labels.ids, lambda: [[f"a {c.prompt}"] for c in self.labels.classes]
             )
             config, how = initial.settings(config), initial.blueprint.interpolation
         mixture = self.mixture(config, sources, how)
-        job = TrainingJob(mixture, self.val, self.labels, config, seed, out, "cpu", threads=1, initial=initial)
-        return train(job, watch, team_of(workers))
+        return TrainingJob(mixture, self.val, self.labels, config, seed, out, "cpu", threads=1, initial=initial)
 
 
 def _changed(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:

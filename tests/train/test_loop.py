@@ -8,14 +8,15 @@ from itertools import pairwise
 import pytest
 import torch
 from kill_and_resume import contents
+from refusals import refused
 from timm.utils import ModelEmaV3
 
 from genrobust.classifiers import load_checkpoint, read_checkpoint_info, saved_steps
 from genrobust.classifiers.networks import training_state
-from genrobust.core import GenrobustError, UserError
+from genrobust.core import GenrobustError
 from genrobust.recipe import TrainConfig
-from genrobust.train import Source, loop
-from genrobust.train.loop import learning_rate
+from genrobust.train import Source
+from genrobust.train.loop import Training, learning_rate
 
 HALF = {"precision": "float16"}
 HOT = 2.0**24  # no float16 holds a gradient times so much
@@ -47,34 +48,19 @@ def test_bfloat16_computes_otherwise_and_leaves_weights_of_float32(job, tmp_path
 @pytest.mark.parametrize("optimizer", ["adamw", pytest.param("sgd", marks=pytest.mark.thorough)])
 def test_a_step_whose_gradients_overflow_is_skipped(job, tmp_path, monkeypatch, optimizer):
     scales, moved = [HOT], []
-    step = loop.Training.train_step
 
-    def look(self, *batch):
-        before = [p.detach().clone() for p in self.model.parameters()]
-        loss = step(self, *batch)
-        scales.append(self.scaler.get_scale())
-        moved.append(not all(map(torch.equal, before, self.model.parameters())))
-        return loss
+    class Watched(Training):
+        def train_step(self, *batch):
+            before = [p.detach().clone() for p in self.model.parameters()]
+            loss = super().train_step(*batch)
+            scales.append(self.scaler.get_scale())
+            moved.append(not all(map(torch.equal, before, self.model.parameters())))
+            return loss
 
-    monkeypatch.setattr(loop.Training, "train_step", look)
     monkeypatch.setattr(training_state, "FIRST_SCALE", HOT)
-    job.run(tmp_path / "out", steps=24, optimizer=optimizer, **HALF)
+    job.begun(tmp_path, Watched, steps=24, optimizer=optimizer, **HALF).train()
     assert moved[0] is False and moved[-1] is True
     assert moved == [after >= before for before, after in pairwise(scales)]
-
-
-def ruin(of, step, pattern):
-    """In a run: after `step`, a tensor whose name holds `pattern` is NaN."""
-    take = loop.Training.train_step
-
-    def ruined(self, done, *batch):
-        loss = take(self, done, *batch)
-        if done == step:
-            state = {"model": self.model, "ema": self.average.module}[of].state_dict()
-            next(tensor for name, tensor in state.items() if pattern in name).fill_(math.nan)
-        return loss
-
-    return ruined
 
 
 @pytest.mark.parametrize(
@@ -86,11 +72,20 @@ def ruin(of, step, pattern):
     ],
     ids=str,
 )
-def test_weights_that_are_no_numbers_end_a_training(job, tmp_path, monkeypatch, of, step, pattern, changes):
-    monkeypatch.setattr(loop.Training, "train_step", ruin(of, step, pattern))
-    with pytest.raises(GenrobustError, match=f"{pattern} is NaN or infinite, at step .*train.learning_rate"):
-        job.run(tmp_path / "out", **{"steps": 12, **changes})
-    assert not (tmp_path / "out" / "manifest.json").exists()
+def test_weights_that_are_no_numbers_end_a_training(job, tmp_path, of, step, pattern, changes):
+    class Ruined(Training):
+        """After `step`, a tensor whose name holds `pattern` is NaN."""
+
+        def train_step(self, number, *batch):
+            loss = super().train_step(number, *batch)
+            if number == step:
+                state = {"model": self.model, "ema": self.average.module}[of].state_dict()
+                next(tensor for name, tensor in state.items() if pattern in name).fill_(math.nan)
+            return loss
+
+    with refused(pattern, "train.learning_rate", kind=GenrobustError):
+        job.begun(tmp_path, Ruined, **{"steps": 12, **changes}).train()
+    assert not (tmp_path / "manifest.json").exists()
 
 
 def test_a_finished_run_is_left_alone(job, undisturbed):
@@ -167,9 +162,9 @@ def test_a_training_that_cannot_be_names_the_key(job, tmp_path, monkeypatch, cha
 
 def test_a_folder_of_another_run_is_refused_and_kept(job, undisturbed):
     before = contents(undisturbed)
-    with pytest.raises(UserError, match=r"\n  learning_rate: there 0.002, asked for 0.001\n"):
+    with refused("learning_rate: ", 0.002, 0.001):
         job.run(undisturbed, learning_rate=1e-3)
-    with pytest.raises(UserError, match=r"\n  hash of settings, images"):
+    with refused(undisturbed):
         job.run(undisturbed, sources=job.sources())
     assert contents(undisturbed) == before
 
@@ -187,7 +182,7 @@ def stop_after(job, out, steps, **changes):
 def test_a_damaged_state_is_named_and_kept(job, tmp_path, name):
     stop_after(job, tmp_path, 4)
     (tmp_path / name).write_bytes(b"not safetensors")
-    with pytest.raises(GenrobustError, match=f"{name}.*--repair"):
+    with refused(name, "--repair", kind=GenrobustError):
         job.run(tmp_path)
     assert contents(tmp_path)[name] == b"not safetensors"
 

@@ -7,9 +7,10 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from refusals import refused
 
 from genrobust.classifiers import prepare
-from genrobust.core import Subset, UserError, digest
+from genrobust.core import Subset, digest
 from genrobust.train import Mixture, Source, batch_pixels
 
 
@@ -170,14 +171,14 @@ def test_an_image_weighs_as_much_as_it_is_drawn(job, weights, balance):
 
 
 @pytest.mark.parametrize(
-    ("sources", "says"),
+    ("sources", "named"),
     [
-        ([("real", 100, None), ("wild", 1, None)], "weight of wild is too small"),
-        ([("real", None, 0)], "real .* no images"),
+        ([("real", 100, None), ("wild", 1, None)], "weight of wild"),
+        ([("real", None, 0)], "real"),
     ],
 )
-def test_what_cannot_be_mixed_is_refused(job, sources, says):
-    with pytest.raises(UserError, match=says):
+def test_what_cannot_be_mixed_is_refused(job, sources, named):
+    with refused(named):
         Mixture([Source(name, Subset(job.real, range(90)[:n]), weight) for name, weight, n in sources], 16, 32)
 
 

@@ -6,6 +6,7 @@ import torch
 from photographs import psnr
 from PIL import Image
 from pydantic import ValidationError
+from refusals import refused
 from torchvision.transforms import RandomResizedCrop
 
 from genrobust.classifiers import read_checkpoint_info
@@ -99,30 +100,30 @@ def test_sizes_grow_late_in_steps_of_32_and_end_at_the_full_one():
     assert TrainConfig(image_size=96).size_at(0, 600) == 96
 
 
-def test_a_training_grows_as_it_says(job, tmp_path, monkeypatch):
-    seen, step = [], Training.train_step
+def test_a_training_grows_as_it_says(job, tmp_path):
+    seen = []
 
-    def look(self, number, images, labels):
-        seen.append(len(images[0, 0]))
-        return step(self, number, images, labels)
+    class Watched(Training):
+        def train_step(self, step, images, labels):
+            seen.append(images.shape[-1])
+            return super().train_step(step, images, labels)
 
-    monkeypatch.setattr(Training, "train_step", look)
-    out = job.run(tmp_path, crop="random-resized", image_size=64, start_size=32, steps=8)
+    job.begun(tmp_path, Watched, crop="random-resized", image_size=64, start_size=32, steps=8).train()
     assert seen == [32] * 7 + [64]
-    assert read_checkpoint_info(out).image_size == 64
+    assert read_checkpoint_info(tmp_path).image_size == 64
 
 
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"augmentation": "none", "crop": "random-resized"}, "augmentation: none excludes"),
-        ({"start_size": 32}, "start_size needs crop: random-resized"),
-        ({"start_size": 16, "crop": "random-resized"}, "greater than or equal to 32"),
-        ({"start_size": 96, "crop": "random-resized", "image_size": 64}, "must not exceed image_size"),
+        ({"augmentation": "none", "crop": "random-resized"}, "augmentation: none"),
+        ({"start_size": 32}, "start_size"),
+        ({"start_size": 16, "crop": "random-resized"}, "start_size"),
+        ({"start_size": 96, "crop": "random-resized", "image_size": 64}, "image_size"),
     ],
 )
 def test_what_does_not_go_together_is_refused(keys, words):
-    with pytest.raises(ValidationError, match=words):
+    with refused(words, kind=ValidationError):
         TrainConfig(**keys)
 
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from kill_and_resume import Call
+from refusals import refused
 from safetensors.torch import load_file
 
 from genrobust.classifiers import read_checkpoint_info
-from genrobust.core import UserError
 from genrobust.train import team_of
 
 # no batch norm, nothing drawn at random, and no optimizer that makes much of rounding
@@ -32,5 +32,5 @@ def test_two_learn_what_one_does(start, timm_folders, tmp_path, method):
 
 
 def test_nobody_trains_alone_what_is_of_many():
-    with pytest.raises(UserError, match=r"train\.workers"):
+    with refused("train.workers"):
         team_of(2)

@@ -12,7 +12,7 @@ import torch
 from genrobust.classifiers.networks import training_state
 from genrobust.core import Artifact, ImageSet, LabelSpace, Manifest, Subset
 from genrobust.data.readers import pictograms
-from genrobust.generate import ClassModel, Finetune, train_generator
+from genrobust.generate import ClassModel, Finetune, train_generator, training_inputs
 from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_loading import load_generator
 from genrobust.generate.train.generator_trainer import GeneratorTrainer
@@ -63,8 +63,13 @@ def run_in_process(base: str, out: str, kind: str, changes: dict[str, Any], firs
     run(Path(base), Path(out), kind, **changes)
 
 
-def started(base: Path, out: Path, kind: str = "full", **changes: Any) -> GeneratorTrainer:
-    """A training before its first step."""
+def started(
+    base: Path, out: Path, kind: str = "full", trainer: type[GeneratorTrainer] = GeneratorTrainer, **changes: Any
+) -> GeneratorTrainer:
+    """A training before its first step, the same as `run`."""
     wanted = objective(base, kind, **changes)
-    Artifact(out).begin(Manifest("generator"))
-    return GeneratorTrainer(wanted, CPU, out, {})
+    job = training_inputs(wanted, "cpu", 1)
+    out.mkdir(exist_ok=True)
+    Artifact(out).begin(Manifest("generator", job))
+    torch.set_num_threads(1)
+    return trainer(wanted, CPU, out, job)

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from refusals import refused
 from small_training import CPU, images, labels, loaded, objective
 from tiny import saved, stable_diffusion
 
-from genrobust.core import UserError
-from genrobust.generate.train import objective as objectives
 from genrobust.generate.train.finetune import CaptionCondition
 from genrobust.generate.train.objective import Batch, Examples, losses, noise_schedule, snr_weights, target
 from genrobust.recipe import GeneratorConfig
 
-# Signal shares of 0.64 and, after a second step, 0.64 x 0.5 = 0.32: signal-to-noise ratios of 16/9 and 8/17.
+# A signal share of 0.64: a signal-to-noise ratio of 16/9.
 KNOWN = {"num_train_timesteps": 2, "trained_betas": [0.36, 0.5]}
+# Signal shares of 0.9 and, after a second step, 0.9 x 0.5 = 0.45: signal-to-noise ratios of 9 and 9/11.
+CLEAN = {"num_train_timesteps": 2, "trained_betas": [0.1, 0.5]}
 
 
 @pytest.mark.parametrize("drawing", [{"compile": True}, {"offload": "group"}])
@@ -36,11 +37,10 @@ def test_the_target_on_known_numbers(kind, wanted):
 
 @pytest.mark.parametrize(
     ("kind", "wanted"),
-    [("v_prediction", [1 / (25 / 9), (8 / 17) / (25 / 17)]), ("epsilon", [9 / 16, 1])],
+    [("v_prediction", [5 / 10, (9 / 11) / (20 / 11)]), ("epsilon", [5 / 9, 1])],
 )
-def test_min_snr_weights_are_those_of_the_formula(kind, wanted, monkeypatch):
-    monkeypatch.setattr(objectives, "MIN_SNR", 1.0)  # below that of the first step
-    schedule = DDPMScheduler(**KNOWN, prediction_type=kind)
+def test_min_snr_weights_are_those_of_the_formula(kind, wanted):
+    schedule = DDPMScheduler(**CLEAN, prediction_type=kind)
     assert snr_weights(schedule, torch.tensor([0, 1])).tolist() == pytest.approx(wanted, abs=1e-5)
 
 
@@ -64,7 +64,7 @@ def test_the_loss_is_the_weighted_error_of_the_velocity(base):
 
 
 def test_another_kind_of_answer_is_refused():
-    with pytest.raises(UserError, match="prediction_type 'sample' cannot be fine-tuned"):
+    with refused("prediction_type", "'sample'"):
         noise_schedule(DDPMScheduler(prediction_type="sample").config)
 
 
