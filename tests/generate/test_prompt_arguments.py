@@ -16,6 +16,12 @@ def test_a_negative_prompt_without_guidance_which_would_do_nothing_is_refused(sa
         sampler(config).draw(list(plan(config, negative_prompt="blurry"))[:2])
 
 
+@pytest.mark.parametrize(("kind", "negative"), [("sd", ["", ""]), ("sdxl", None)])
+def test_without_a_negative_prompt_sdxl_keeps_its_own_which_is_no_empty_text(section, plan, kind, negative):
+    prompts = Prompts(load_generator(section(kind), CPU))
+    assert prompts.arguments(list(plan(section(kind)))[:2]).get("negative_prompt") == negative
+
+
 @pytest.mark.parametrize(("kind", "tokens"), [("flux-schnell", 256), ("flux", None)])
 def test_schnell_reads_as_many_tokens_as_it_was_distilled_with(folder_of, plan, kind, tokens):
     config = GeneratorConfig(model=str(folder_of(kind)), dtype="float32", scheduler=None, width=32, height=32)

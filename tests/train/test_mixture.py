@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,10 +107,24 @@ def test_per_class_and_fraction_take_nested_prefixes(job):
     assert taken(fraction=0.001, per_class=4) == taken(per_class=1)
 
 
-def test_pixels_do_not_depend_on_the_cache(job, monkeypatch):
-    kept = both(job).batch(0, 0)[0]
-    monkeypatch.setattr(batch_pixels, "CACHE_BYTES", 0)
-    assert torch.equal(kept, both(job).batch(0, 0)[0])
+@pytest.mark.parametrize(("crop", "limit"), [("square", "CACHE_BYTES"), ("random-resized", "WHOLE_BYTES")])
+def test_images_that_fit_into_memory_are_read_once_and_pixels_do_not_depend_on_it(job, monkeypatch, crop, limit):
+    reads = []
+
+    class Watched(Subset):
+        def image(self, index):
+            reads.append(index)
+            return super().image(index)
+
+    def two_epochs():
+        reads.clear()
+        mixture = Mixture([Source("real", Watched(job.real, range(40)))], 40, 32, crop)
+        return torch.cat([mixture.batch(0, step)[0] for step in range(2)])
+
+    kept = two_epochs()
+    assert sorted(reads) == list(range(40))
+    monkeypatch.setattr(batch_pixels, limit, 0)
+    assert torch.equal(kept, two_epochs()) and len(reads) == 80
 
 
 def test_fingerprint_follows_content_and_weights(job):
@@ -123,8 +138,15 @@ def test_fingerprint_follows_content_and_weights(job):
 
 def test_batches_and_fingerprints_are_those_of_the_first_version(job):
     """Checkpoints of earlier versions are found by them."""
-    mixture = Mixture([Source("real", job.real, 1), Source("wild", job.wild, 2, per_class=9)], 16, 32)
+    sources = [Source("real", job.real, 1), Source("wild", job.wild, 2, per_class=9)]
+    mixture = Mixture(sources, 16, 32)
     assert mixture.fingerprint == "58bb0c0ac210"
+    assert Mixture(sources, 16, 32, interpolation="bilinear").fingerprint == "48de74253597"
+    balanced = [sources[0], Source("wild", job.wild, 2, balance=("class", "style"))]
+    assert Mixture(balanced, 16, 32).fingerprint == "724f1d9bed23"
+    crops = {"crop": "random-resized"}
+    assert Mixture(sources, 16, 32, **crops).fingerprint == "017bac30900a"
+    assert Mixture(sources, 16, 32, **crops, packed=Path("packed")).fingerprint == "cb5fe9e75400"
     drawn = [mixture.indices(seed, step).tolist() for seed in (0, 1, 2**32 + 5, 10**18) for step in (0, 7, 500)]
     assert digest(drawn) == "b9e82cd2e6a5"
 

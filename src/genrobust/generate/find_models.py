@@ -74,7 +74,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     """Read the model_index.json of `folder`.
 
     Raises:
-        UserError: It is no diffusers folder, or needs classes beyond those of diffusers and transformers.
+        UserError: It is no diffusers folder, or needs classes that are in neither diffusers nor transformers.
     """
     if folder.is_file():
         raise UserError(

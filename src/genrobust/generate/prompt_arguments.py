@@ -9,7 +9,7 @@ from genrobust.core import Request, UserError
 from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_families import parameters_of, true_guidance
 
-# FLUX.1 schnell was distilled with so many tokens. Its pipeline's default is that of FLUX.1 dev, 512.
+# FLUX.1 schnell was distilled with so many tokens. Its pipeline defaults to 512, as for FLUX.1 dev.
 SCHNELL_TOKENS = 256
 
 

@@ -1,4 +1,4 @@
-"""Prompt templates: the sets that come with the package, the recipe's own, or those of a user's file."""
+"""Prompt templates: the sets that come with the package, the recipe's own, or the lines of a user's file."""
 
 from __future__ import annotations
 

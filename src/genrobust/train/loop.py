@@ -171,7 +171,7 @@ class Training:
         # If a state is saved, `resume` loads all weights.
         if config.probes == "first" and not saved_steps(self.job.out):
             self.fit_probe()
-        # The pretrained weights, in main memory: saved beside the trained ones, for WiSE-FT.
+        # The pretrained weights, in main memory: saved with the trained ones, for WiSE-FT.
         self.initial_weights: dict[str, Tensor] = {}
         if self.job.initial is not None:
             for name, weight in self.model.state_dict().items():

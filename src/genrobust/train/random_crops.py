@@ -21,7 +21,7 @@ RESIZING = "torch, bicubic"
 # (Szegedy et al., 2015, "Going deeper with convolutions").
 AREA = (0.08, 1.0)
 ASPECT = (3 / 4, 4 / 3)
-TRIES = 10  # boxes drawn for each image, of which the first that fits is taken
+TRIES = 10  # boxes drawn for each image; the first that fits is used
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class Stream:
         return drawn
 
     def _shuffle_cells(self, seed: int, turns: np.ndarray, cells: np.ndarray) -> np.ndarray:
-        """Replace cell numbers [n] by those of the shuffled order of each turn."""
+        """Map cell numbers [n] to the shuffled order of their turn."""
         count = len(self.cells)
         shuffled = []
         for turn in np.unique(turns).tolist():

@@ -156,7 +156,11 @@ class DiffusersEngine(Engine):
             muted(*EMPTY_WARNING),
         ):
             images, is_unsafe = self._call_pipeline(requests)
-            return [None if unsafe else image for image, unsafe in zip(images, is_unsafe, strict=True)]
+            drawn: list[np.ndarray | None] = list(images)
+            for number, unsafe in enumerate(is_unsafe):
+                if unsafe:
+                    drawn[number] = None
+            return drawn
 
     def _call_pipeline(self, requests: Sequence[Request]) -> tuple[np.ndarray, Sequence[bool]]:
         """Return the images of `requests`, float32 [B, H, W, 3] in [0, 1], and whether each is unsafe."""

@@ -31,7 +31,7 @@ from genrobust.generate.train.objective import (
 from genrobust.generate.train.saved_folders import VAE, save_class_model
 from genrobust.recipe import HEAD, ClassModelConfig
 
-# Images whose patches have nearly the same principal components as those of many more.
+# So many images suffice: with more, the principal components of their patches hardly change.
 FITTED_ON = 4096
 # DiTPipeline's own guidance takes this number for "no class". A model of fewer classes has so many numbers, the last
 # ones unused, so that its folder also works without genrobust.

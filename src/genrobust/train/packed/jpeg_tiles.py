@@ -66,7 +66,7 @@ def tiles_under(box: Box, packed: bytes | memoryview, width: int, height: int) -
     right = min(columns, -(-(box[2] + MARGIN) // TILE_WIDTH))
     bottom = min(rows, -(-(box[3] + MARGIN) // BLOCK))
 
-    # Copy the header and, of each row of tiles, the codes of those under the box: they lie next to each other.
+    # Copy the header and, from each row of tiles, the adjacent codes under the box.
     lengths = np.frombuffer(packed, _LENGTH, columns * rows).reshape(rows, columns)
     jpeg = packed[lengths.nbytes :]
     row_ends = np.cumsum(lengths.sum(axis=1, dtype=np.int64))
