@@ -117,6 +117,13 @@ def test_batches_do_not_depend_on_the_threads_nor_on_those_before(few, tmp_path,
         assert one == two and len(one) == 8
 
 
+@pytest.mark.parametrize(("crop", "files"), [("square", 0), ("random-resized", 1)])
+def test_copies_can_be_made_before_the_first_batch_and_are_for_crops_alone(few, tmp_path, crop, files):
+    mixture = Mixture([Source("real", few)], 4, 32, crop, packed=tmp_path)
+    mixture.pack()
+    assert len(list(tmp_path.rglob("*.jpegs"))) == files
+
+
 def test_a_killed_packing_goes_on_where_it_was(few, pool, tmp_path, monkeypatch):
     monkeypatch.setattr(packed_images, "SHARD", 2)
     PackedImages(few, tmp_path / "whole", pool)
