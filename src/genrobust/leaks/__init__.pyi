@@ -2,7 +2,9 @@ from .fingerprint import NEAR as NEAR, Neighbors as Neighbors, frame as frame, n
 from .image_names import apart_from_tests as apart_from_tests, describe_same_names as describe_same_names
 from .near_copies import find_near_copies as find_near_copies, thumbnails as thumbnails
 from .removal import (
+    ContentsOf as ContentsOf,
     Copies as Copies,
+    NearCopiesOf as NearCopiesOf,
     copies_of_tests as copies_of_tests,
     hash_contents as hash_contents,
     without_copies as without_copies,

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
 from operator import attrgetter
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from genrobust.classifiers import (
 )
 from genrobust.core import ImageSet, Predictions, UserError, digest, local_folder
 from genrobust.data import ShardDataset
+from genrobust.leaks import ContentsOf, NearCopiesOf
 from genrobust.study.census import Census
 from genrobust.study.removals import NEAR_COPIES_UP_TO
 from genrobust.study.steps.classifier import ClassifierStep
-from genrobust.study.steps.seen import ContentsOf, NearCopiesOf, Seen, seen_before, seen_by_run, seen_by_spec
+from genrobust.study.steps.seen import Seen, seen_before, seen_by_run, seen_by_spec
 from genrobust.study.studies import Studies
 from genrobust.study.study import Study
 from genrobust.study.training_runs import recipe_and_name
@@ -127,10 +129,11 @@ def predictions_of(
         yield name, predictions[predicted_by(classifier)]
 
 
-def warn_of_seen(models: Sequence[Named], tests: Mapping[str, ImageSet], studies: Studies) -> list[str]:
-    """Describe the copies of images in `tests` that trained `models` saw in training.
+def warn_of_seen(models: Sequence[Named], tests: Sequence[tuple[str, ImageSet]], studies: Studies) -> list[str]:
+    """Describe the copies of images in `tests`, which are compared, that trained `models` saw or that two tests share.
 
-    Near copies are searched among real images. For generated ones `genrobust audit` does it.
+    Each test is a name and its images. Near copies are searched among real images. For generated ones
+    `genrobust audit` does it.
 
     Raises:
         UserError: An image cannot be read.
@@ -139,7 +142,7 @@ def warn_of_seen(models: Sequence[Named], tests: Mapping[str, ImageSet], studies
     seen = {model: model.find_seen() for model in models}
     learned = {images.fingerprint: len(images) for each in seen.values() for images in each.real.values()}
     lines: list[str] = []
-    for name, images in tests.items():
+    for name, images in tests:
         total = sum(learned.values()) + len(images)
         is_searched = learned and not isinstance(images, ShardDataset)
         if is_searched and total > NEAR_COPIES_UP_TO:
@@ -147,6 +150,11 @@ def warn_of_seen(models: Sequence[Named], tests: Mapping[str, ImageSet], studies
             is_searched = False
         near_copies_of = census.near_copies if is_searched else None
         lines += _describe_copies(seen, {name: images}, census.contents, near_copies_of)
+    for (name, images), (other_name, other) in combinations(tests, 2):
+        shared = Seen({name: images}).copies_of({other_name: other}, census.contents, None)
+        for copies in shared:
+            count = f"{len(copies.originals):,} of the {copies.total:,} images of {name}"
+            lines.append(f"{count} are also in {other_name}: their accuracies say nothing about a difference")
     return lines
 
 

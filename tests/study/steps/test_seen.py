@@ -145,6 +145,14 @@ def test_a_benchmark_on_training_images_warns_on_the_terminal_and_on_the_page(
         assert any(map(found, Path("page/benchmark.html").read_text().splitlines()))
 
 
+def test_a_benchmark_between_copies_of_one_set_warns(checkpoint: Path, folders: dict[str, Path]) -> None:
+    """Though both folders have one name."""
+    shutil.copytree("test", "elsewhere/test")
+    sets = ("--on", "test", "--real", "elsewhere/test", "--out", "page")
+    done = genrobust("benchmark", "--models", checkpoint, *sets)
+    assert "images of test are also in test" in words(done)
+
+
 def test_a_benchmark_on_the_dataset_that_an_arm_mixes_warns(folders: dict[str, Path]) -> None:
     arms = [REAL, {"name": "mixed", "mixture": ["real", "generated"]}]
     generate = {"generator": {"model": "pictograms", "steps": 1}, "generate": {"per_class": 2}}

@@ -294,6 +294,7 @@ def test_a_validation_part_begins_from_held_out_images_alone(tmp_path, write_fol
         (["{}/model"], {"real": "pictogram:test"}, "cannot read the folder"),
         (["{}/model"], {"real": "{}/elsewhere"}, "fewer than two classes"),
         (["{}/model"], {"out": "{}/made/inside"}, "read as a class"),
+        (["{}/model"], {"out": "{}/real/inside"}, "read as a class"),
     ],
 )
 def test_a_mistake_is_said_in_a_line_with_exit_code_2(folders, save, models, change, said):

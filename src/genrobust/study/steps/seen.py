@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,14 +10,11 @@ import numpy as np
 
 from genrobust.classifiers import TrainingImages, find_training_images, is_checkpoint, shorten
 from genrobust.core import ImageSet, Subset, prefix
-from genrobust.leaks import Copies, copies_of_tests
+from genrobust.leaks import ContentsOf, Copies, NearCopiesOf, copies_of_tests
 from genrobust.study.context import Context
 from genrobust.study.steps.classifier import ClassifierStep
 from genrobust.study.steps.generate import Generate
 from genrobust.study.steps.images import GivenImages
-
-ContentsOf = Callable[[ImageSet], np.ndarray | None]
-NearCopiesOf = Callable[[ImageSet, Mapping[str, ImageSet]], np.ndarray | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def run_benchmark(job: BenchmarkJob, studies: Studies) -> tuple[Benchmarked, dic
     generated, real = _open_sets(job, named, studies)
     name = file_name(f"{generated.name}, {real.name}")
     folder = job.out or local_folder(studies.out) / "benchmarks" / name
-    require_outside({"--on": Path(job.on)}, [folder])
+    require_outside({"--on": Path(job.on), "--real": Path(job.real or job.on)}, [folder])
     matched = _match_classes(generated, real)
     classifiers = open_all(named)
     studies.say(f"asking {', '.join(classifiers)}")
@@ -119,7 +119,7 @@ def run_benchmark(job: BenchmarkJob, studies: Studies) -> tuple[Benchmarked, dic
     groups = matched.real.groups or matched.real.pictures
     result = benchmark(answers, (matched.generated.styles, matched.real.styles), groups)
     preparations = {classifier.preparation for same in classifiers.values() for classifier in same}
-    warnings = tuple(warn_of_seen(named, {each.name: each.images for each in (generated, real)}, studies))
+    warnings = tuple(warn_of_seen(named, [(each.name, each.images) for each in (generated, real)], studies))
     caveats = filter(None, (generated.caveat, real.caveat))
     notes = (*caveats, *note_unknown(named), *_notes(result, matched.left_out, preparations))
     benchmarked = Benchmarked(
