@@ -72,6 +72,13 @@ def test_a_dataset_has_one_name_in_every_command():
         genrobust(*words, code=2, said="generated, better")
 
 
+@pytest.mark.usefixtures("own")
+def test_an_export_into_the_images_of_the_recipe_is_refused():
+    """The next run would read it as a class."""
+    genrobust("export", "own.yaml:better", "--to", "imagefolder", "--out", "train/better", code=2, said="data.train")
+    assert not Path("train/better").exists()
+
+
 @pytest.mark.usefixtures("own_run")
 def test_what_a_person_rejects_is_left_out_by_the_next_run(monkeypatch):
     def interrupted(server, sockets):

@@ -1,7 +1,7 @@
-"""Existing classifiers on a generated set and on a real one: accuracy on both, the drop, and the hardest images.
+"""Scores of existing classifiers on a generated and a real set: accuracies, the drop, and the hardest images.
 
-A drop over all images is one of style, too, where a set has styles that the other lacks or has less of. So drops are
-measured within the styles of both sets as well.
+If the sets have different shares of styles, the drop over all images also measures the change of style. So drops are
+measured within the styles of both sets, too.
 """
 
 from __future__ import annotations
@@ -27,20 +27,35 @@ from genrobust.robustness import (
     variance_of_mean,
 )
 
-HARDEST = 24  # images kept to be looked at
+HARDEST = 24  # images to show
 BOTH = "images of both sets"
 
-# By name, one or more checkpoints of a model, such as seeds of an arm: predictions on the generated and the real set.
+# The predictions of each checkpoint of a model on the generated and on the real set, by the name of the model.
 ModelPredictions = Mapping[str, Sequence[tuple[Predictions, Predictions]]]
-Checkpoints = tuple[slice, np.ndarray]  # of one model: their place among all, and their weights in each replicate
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """The checkpoints of one model.
+
+    Attributes:
+        rows: Their places among the checkpoints of all models.
+        weights: Their weights in each bootstrap replicate, float64 [S, T].
+    """
+
+    rows: slice
+    weights: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What one model scored on some images of both sets, as the mean over its checkpoints.
+    """The scores of one model on some images of both sets, as the mean over its checkpoints.
 
-    `generated` and `real` are accuracies in percent; `drop` is real minus generated, in points, and `beyond` the drop
-    minus that of the first model, None for that one.
+    Attributes:
+        generated: Accuracy on generated images, percent.
+        real: Accuracy on real images, percent.
+        drop: Real minus generated, points.
+        beyond: The drop minus the drop of the first model. None for the first model.
     """
 
     generated: Score
@@ -49,14 +64,17 @@ class Scores:
     beyond: Score | None
 
 
-OfModels = tuple[Scores, ...]  # one of each model
+OfModels = tuple[Scores, ...]  # one for each model
 
 
 @dataclass(frozen=True, slots=True)
 class HardImage:
-    """A generated image that most models get wrong: `wrong` is the share of them, each weighing the same.
+    """A generated image that most models get wrong.
 
-    `taken_for` are the wrong labels with how many checkpoints gave them, the commonest first.
+    Attributes:
+        index: Its place in the generated set.
+        wrong: The share of models that get it wrong. Each model counts the same.
+        taken_for: The wrong labels and how many checkpoints gave each, the most frequent first.
     """
 
     index: int
@@ -73,11 +91,11 @@ class Benchmark:
     Attributes:
         models: The numbers of checkpoints by name.
         overall: The scores over all images.
-        by_style: Those on the images of each style that both sets have; empty where all images are of one.
-        within: The means over these styles, each with the same weight; empty where there are none.
-        by_class: The accuracies in percent of each model on both sets, [K, models, 2].
-        sizes: The numbers of images of each class in both sets, [K, 2].
-        styles: Those of each style, "" where it is unknown.
+        by_style: The scores on each style that both sets have. Empty if all images have one style.
+        within: The means over these styles, each with the same weight. Empty if there are none.
+        by_class: The accuracies of each model on both sets, percent [K, models, 2].
+        sizes: The number of images of each class in both sets, [K, 2].
+        styles: The number of images of each style in both sets. "" is an unknown style.
         hardest: The generated images that most models get wrong.
     """
 
@@ -92,7 +110,10 @@ class Benchmark:
 
 
 class _Side:
-    """The answers of all T checkpoints on one set of N images: which are right, bool [T, N].
+    """The answers of all T checkpoints on one set of N images.
+
+    Attributes:
+        right: Which answers are right, bool [T, N].
 
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
@@ -101,20 +122,23 @@ class _Side:
     def __init__(
         self, predictions: Sequence[Predictions], styles: Sequence[str], groups: Sequence[str] | None, bootstrap: int
     ) -> None:
-        self.labels, self.classes = predictions[0].labels, len(predictions[0].classes)
+        self.labels = predictions[0].labels
+        self.classes = len(predictions[0].classes)
         asked = [(np.arange(self.classes), {"right": attrgetter("correct")})]
-        self.right = np.array([read_answers(p, asked)[0]["right"] for p in predictions])
+        self.right = np.array([read_answers(of_checkpoint, asked)[0]["right"] for of_checkpoint in predictions])
         self.sizes = np.bincount(self.labels, minlength=self.classes)
-        self.styles, self._groups, self._bootstrap = np.asarray(styles), groups, bootstrap
+        self.styles = np.asarray(styles)
+        self._groups = groups
+        self._bootstrap = bootstrap
 
     def accuracy(self, rng: np.random.Generator, style: str | None = None) -> Measured:
-        """Return the accuracies on all images, or on those of a style."""
+        """Return the accuracies on all images, or on the images of a style."""
         members = np.ones(len(self.labels), dtype=bool) if style is None else self.styles == style
         groups = Groups.of(self._groups, members)
         return measure_accuracy(self.right[None, :, members], self.classes, self._bootstrap, rng, groups)
 
     def by_class(self, rows: slice) -> np.ndarray:
-        """Return the accuracy in percent of some checkpoints on the images of each label, [K]."""
+        """Return the accuracy of some checkpoints on the images of each label, percent [K]."""
         right = np.bincount(self.labels, weights=self.right[rows].mean(axis=0), minlength=self.classes)
         return np.asarray(100 * right / self.sizes)
 
@@ -128,49 +152,70 @@ def benchmark(
     """Score models on a generated and a real set of images over the same K classes, and within the styles of both.
 
     Intervals are 95 %: Clopper-Pearson for the accuracy of one checkpoint, else percentile bootstraps (deterministic).
-    Each replicate resamples the images of either set, or the groups of the real ones, the same for all models, and the
-    checkpoints of each model, where there are several: models are paired by image, and checkpoints are not paired. With
-    groups, the drop has the degrees of freedom of these alone, which are fewer than its own. Styles are not resampled.
+    Each replicate resamples the images of both sets, or the groups of real images, in the same way for all models. It
+    also resamples the checkpoints of each model, if there are several. So models are paired by image, and checkpoints
+    are not paired. With groups, the drop has the degrees of freedom of the groups. Styles are not resampled.
 
     Args:
-        answers: Predictions, each on the same images of both sets, over the same classes.
-        styles: Those of the images of both sets, "" where unknown.
-        groups: Those of the real images, None where they have none.
+        answers: Predictions on the same images of both sets, over the same classes.
+        styles: The style of each image of both sets, "" if unknown.
+        groups: The group of each real image. None without groups.
 
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
     """
     pairs = [pair for of_model in answers.values() for pair in of_model]
-    generated = [predictions for predictions, _ in pairs]
-    sides = (
-        _Side(generated, styles[0], None, bootstrap),
-        _Side([predictions for _, predictions in pairs], styles[1], groups, bootstrap),
-    )
-    rng, models, start = np.random.default_rng(0), list[Checkpoints](), 0
+    generated = [on_generated for on_generated, _ in pairs]
+    real = [on_real for _, on_real in pairs]
+    sides = (_Side(generated, styles[0], None, bootstrap), _Side(real, styles[1], groups, bootstrap))
+    rng = np.random.default_rng(0)
+    # The order of these draws decides the replicates.
     overall = [side.accuracy(rng) for side in sides]
-    for of_model in answers.values():
-        models.append((slice(start, start + len(of_model)), seed_weights(len(of_model), bootstrap, rng)))
-        start += len(of_model)
-    counts = [Counter(side.styles.tolist()) for side in sides]
-    all_styles = sorted({*counts[0], *counts[1]})
-    shared = [style for style in all_styles if style and all(of[style] for of in counts)] if len(all_styles) > 1 else []
+    models = _draw_checkpoints(answers, bootstrap, rng)
+    counts = _count_styles(sides)
+    shared = _shared_styles(counts)
     by_style = {style: [side.accuracy(rng, style) for side in sides] for style in shared}
     over = f"mean of {len(shared)} styles" if len(shared) > 1 else ""
-    means = [mean_of(of_side, over) for of_side in zip(*by_style.values(), strict=True)]  # each of the same weight
+    means = [mean_of(of_side, over) for of_side in zip(*by_style.values(), strict=True)]
+    by_class = [[side.by_class(model.rows) for side in sides] for model in models]
     return Benchmark(
         models={name: len(of_model) for name, of_model in answers.items()},
         overall=_scores(overall, models),
         by_style={style: _scores(of_style, models) for style, of_style in by_style.items()},
         within=_scores(means, models) if means else (),
-        by_class=np.transpose([[side.by_class(rows) for side in sides] for rows, _ in models], (2, 0, 1)).tolist(),
+        by_class=np.transpose(by_class, (2, 0, 1)).tolist(),
         sizes=np.transpose([side.sizes for side in sides]).tolist(),
-        styles={style: (counts[0][style], counts[1][style]) for style in all_styles},
-        hardest=_hardest_images(generated, [rows for rows, _ in models]),
+        styles=counts,
+        hardest=_hardest_images(generated, models),
     )
 
 
+def _draw_checkpoints(answers: ModelPredictions, bootstrap: int, rng: np.random.Generator) -> list[Checkpoints]:
+    """Draw the weights of the checkpoints of each model in each replicate."""
+    models: list[Checkpoints] = []
+    start = 0
+    for of_model in answers.values():
+        end = start + len(of_model)
+        models.append(Checkpoints(slice(start, end), seed_weights(len(of_model), bootstrap, rng)))
+        start = end
+    return models
+
+
+def _count_styles(sides: tuple[_Side, _Side]) -> dict[str, tuple[int, int]]:
+    """Count the images of each style in both sets, sorted by style."""
+    generated, real = (Counter(side.styles.tolist()) for side in sides)
+    return {style: (generated[style], real[style]) for style in sorted({*generated, *real})}
+
+
+def _shared_styles(counts: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Return the known styles of both sets. Empty if all images have one style."""
+    if len(counts) == 1:
+        return []
+    return [style for style, of_sides in counts.items() if style and all(of_sides)]
+
+
 def _scores(sides: Sequence[Measured], models: Sequence[Checkpoints]) -> OfModels:
-    """How each of `models` did on some images of both sets, beside the first of them."""
+    """Return the scores of each of `models` on some images of both sets, also relative to the first model."""
     generated, real = sides
     drops = replace(
         real,
@@ -193,37 +238,44 @@ def _scores(sides: Sequence[Measured], models: Sequence[Checkpoints]) -> OfModel
 
 
 def _model_score(measured: Measured, model: Checkpoints) -> Score:
-    """The mean over the checkpoints of a model.
-
-    Exact where it can be: the accuracy of one checkpoint is a binomial proportion. So is that of several which are all
-    right, or all wrong, everywhere: resampling them would give an interval of no width.
-    """
-    rows, weights = model
-    right = None if measured.right is None else measured.right[0, rows]
-    if rows.stop - rows.start == 1 or (right is not None and np.isin(right[0], (0, measured.n)) and np.ptp(right) == 0):
+    """Return the mean score over the checkpoints of a model."""
+    rows = model.rows
+    # The accuracy of one checkpoint is a binomial proportion with an exact interval.
+    if rows.stop - rows.start == 1 or _are_constant(measured, rows):
         return _checkpoint_score(measured, rows.start)
     part = replace(measured, point=measured.point[:, rows], draws=measured.draws[:, :, rows], right=None)
-    return part.arm_score(0, weights)
+    return part.arm_score(0, model.weights)
+
+
+def _are_constant(measured: Measured, rows: slice) -> bool:
+    """Return whether some checkpoints are all right, or all wrong, everywhere: a bootstrap would have no width."""
+    if measured.right is None:
+        return False
+    right = measured.right[0, rows]
+    return bool(np.isin(right[0], (0, measured.n)) and np.ptp(right) == 0)
 
 
 def _checkpoint_score(measured: Measured, checkpoint: int) -> Score:
-    """The score of one checkpoint, whose method says what it is a mean of."""
+    """Return the score of one checkpoint. Its method says over which styles it is a mean."""
     score = measured.checkpoint_score(0, checkpoint)
     return replace(score, method=f"{measured.label}; {score.method}") if measured.label else score
 
 
 def _drop_beyond_first(drops: Measured, model: Checkpoints, first: Checkpoints) -> Score:
-    """The drop of a model minus that of the first."""
-    point = [drops.point[0, rows] for rows, _ in (model, first)]
-    draws = [drops.draws[:, 0, rows] for rows, _ in (model, first)]
-    images = draws[0].mean(axis=1) - draws[1].mean(axis=1)
-    of_seeds = [*variance_of_mean(point[0]), *variance_of_mean(point[1])]
-    freedom = freedom_of_sum((float(images.var()), drops.freedom), *of_seeds)
-    mine, of_first = ((of * weights).sum(axis=1) for of, (_, weights) in zip(draws, (model, first), strict=True))
+    """Return the drop of a model minus the drop of the first model."""
+    point = drops.point[0, model.rows]
+    first_point = drops.point[0, first.rows]
+    draws = drops.draws[:, 0, model.rows]
+    first_draws = drops.draws[:, 0, first.rows]
+    by_images = draws.mean(axis=1) - first_draws.mean(axis=1)
+    by_seeds = [*variance_of_mean(point), *variance_of_mean(first_point)]
+    freedom = freedom_of_sum((float(by_images.var()), drops.freedom), *by_seeds)
+    weighted = (draws * model.weights).sum(axis=1)
+    first_weighted = (first_draws * first.weights).sum(axis=1)
     beyond = replace(
         drops,
-        point=np.array([[point[0].mean() - point[1].mean()]]),
-        draws=(mine - of_first)[:, None, None],
+        point=np.array([[point.mean() - first_point.mean()]]),
+        draws=(weighted - first_weighted)[:, None, None],
         over=f"{drops.over} and each model's checkpoints",
         bounds=ANY,
         freedom=freedom,
@@ -231,16 +283,27 @@ def _drop_beyond_first(drops: Measured, model: Checkpoints, first: Checkpoints) 
     return _checkpoint_score(beyond, 0)
 
 
-def _hardest_images(predictions: Sequence[Predictions], models: Sequence[slice]) -> tuple[HardImage, ...]:
-    """The images that more than half of the models get wrong; of equally many, the least probable labels first."""
-    keys, labels = predictions[0].keys, predictions[0].labels
-    said = np.array([p.logits.argmax(axis=1) for p in predictions])
-    trust = np.array([confidence(p.logits, labels) for p in predictions])
-    wrong, trust = (np.mean([of[rows].mean(axis=0) for rows in models], axis=0) for of in (said != labels, trust))
-    order = [i for i in np.lexsort((trust, -wrong.round(9))).tolist() if wrong[i] > 0.5]
-    hardest = []
-    for i in order[:HARDEST]:
-        given = Counter(said[said[:, i] != labels[i], i].tolist())
+def _hardest_images(predictions: Sequence[Predictions], models: Sequence[Checkpoints]) -> tuple[HardImage, ...]:
+    """Return the images that more than half of the models get wrong, the most frequent ones first.
+
+    Among equals, the images with the least probable labels come first.
+    """
+    keys = predictions[0].keys
+    labels = predictions[0].labels
+    answers = np.array([of_checkpoint.logits.argmax(axis=1) for of_checkpoint in predictions])
+    probabilities = np.array([confidence(of_checkpoint.logits, labels) for of_checkpoint in predictions])
+    wrong = _mean_over_models(answers != labels, models)
+    probability = _mean_over_models(probabilities, models)
+    order = np.lexsort((probability, -wrong.round(9)))
+    hardest: list[HardImage] = []
+    for index in order[wrong[order] > 0.5][:HARDEST].tolist():
+        label = int(labels[index])
+        given = Counter(answers[answers[:, index] != label, index].tolist())
         taken_for = tuple(sorted(given.items(), key=lambda item: (-item[1], item[0])))
-        hardest.append(HardImage(i, keys[i], int(labels[i]), float(wrong[i]), taken_for))
+        hardest.append(HardImage(index, keys[index], label, float(wrong[index]), taken_for))
     return tuple(hardest)
+
+
+def _mean_over_models(values: np.ndarray, models: Sequence[Checkpoints]) -> np.ndarray:
+    """Return the mean of `values` [T, N] over models, each of which is the mean over its checkpoints: [N]."""
+    return np.asarray(np.mean([values[model.rows].mean(axis=0) for model in models], axis=0))

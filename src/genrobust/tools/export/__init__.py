@@ -25,6 +25,7 @@ def export(
 
     Example: genrobust export pictograms:generated --to parquet
     """
+    from genrobust.data import require_outside
     from genrobust.study import recipe_and_name
 
     form = FORMATS.get(to)()
@@ -32,6 +33,9 @@ def export(
         require_packages(form.packages, form.library, f"--to {to}")
     studies.require_recipe(what)
     folder = out or Path(f"{studies.label(what)}-{to}")
+    recipe, arm = recipe_and_name(what)
+    if recipe:
+        require_outside(studies.recipe(recipe).data.places, [folder])
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):  # before anything is made
         raise UserError(f"{folder} is there already: remove it, or name another folder with --out")
     if isinstance(form, Format):
@@ -41,7 +45,6 @@ def export(
     else:
         from genrobust.tools.export.classifier import export_classifier
 
-        recipe, arm = recipe_and_name(what)
         checkpoint = studies.checkpoint(what) or Path(what)
         study = studies.open(recipe) if recipe else None
         of_study = (None, None) if study is None else (study.recipe.evaluate, study.data.labels.descriptions)
