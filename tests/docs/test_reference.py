@@ -66,8 +66,7 @@ def test_every_command_and_option_is_there() -> None:
     ("section", "row"),
     [
         ("train", "|`learning_rate`|number above 0|`0.002`||"),
-        ("train", "|`validate_every`|integer from 1|`200`|steps|"),
-        ("train", "|`steps`|integer from 1 or `null`|`600`|`null` with `epochs`|"),
+        ("train", "|`steps`|integer from 1 or `null`|`600`|the number of training steps, `null` with `epochs`.|"),
         ("data.shifts.NAME", "|`severity`|integer from 1 to 5|`null`|all if `null`|"),
         ("datasets.NAME.filter", "|`drop`|number above 0 and below 1|`null`|the share of each class to leave out.|"),
         ("arms.N", "|`mixture`|list of [sections](#armsnmixturen)|*required*||"),

@@ -18,6 +18,7 @@ from genrobust.recipe import (
     TrainConfig,
     load_recipe,
     parse_recipe,
+    recipe_names,
     recipe_yaml,
 )
 
@@ -159,6 +160,8 @@ MISTAKES = [  # change to SMALL, what the error names
     (dataset(filter={"drop": 0.1, "by": "clip"}), "datasets.few.filter: give the key clip"),
     (dataset(filter={"drop": 0.1, "arm": "x"}), "datasets.few.filter.arm: 'x' is no arm"),
     (dataset(filter={"drop": 0.1, "by": "clip", "clip": "a", "arm": "x"}), "datasets.few.filter: arm: it belongs to"),
+    (dataset(filter={"drop": 0.019}), "datasets.few.filter.drop: 0.019 of the 50 images of a class is none"),
+    ({"evaluate": {"tests": []}}, "evaluate.tests: an empty list"),
     (dataset() | {"finetune": {"steps": 90}}, "finetune: it trains nothing: give a dataset finetuned: true"),
     (dataset(finetuned=True) | {"class_model": {}}, "class_model: it trains nothing"),
     *(
@@ -306,6 +309,36 @@ def test_a_linear_probe_takes_the_withheld_cells_alone() -> None:
     withheld = {"data": {"retrieved": {"without": {"cells": "*/emoji"}}}}
     raw = SMALL | withheld | arm(**probe, mixture=[{"source": "retrieved-withheld", "cells": "withheld"}])
     assert parse_recipe(raw).arms[0].mixture[0].cells == "withheld"
+
+
+CLIP = {"init": "clip:pictograms"}
+
+
+@pytest.mark.parametrize(
+    ("change", "keys"),
+    [
+        ({}, []),
+        # An arm may inherit the network of other arms.
+        ({"train": {"architecture": "resnet18"}, **arm(train=CLIP)}, []),
+        ({"train": CLIP | {"blur_pool": True}}, ["train.blur_pool"]),
+        ({"train": CLIP, **arm(train={"architecture": "resnet18"})}, ["arm 'real'", "train.architecture"]),
+        (arm(train=CLIP | {"model_kwargs": {"a": 1}}), ["arm 'real'", "train.model_kwargs"]),
+        ({"data": {"extra": {"more": "x"}}}, ["data.extra.more"]),
+        ({"data": {"extra": {"more": "x"}}, **arm(mixture=["real", "more"])}, []),
+        ({"data": {"retrieved": {"search": "x", "clip": "y"}}}, ["data.retrieved.search", "data.retrieved.clip"]),
+        ({"data": {"packed": True}}, ["data.packed"]),
+        ({"data": {"packed": True}, "train": {"crop": "random-resized"}}, []),
+    ],
+)
+def test_a_key_without_effect_is_named(change: dict[str, Any], keys: list[str]) -> None:
+    notices = parse_recipe(SMALL | change).notices()
+    assert len(notices) == bool(keys)
+    assert all(key in notices[0] for key in keys)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_installed_recipes_have_no_key_without_effect(name: str) -> None:
+    assert load_recipe(name).notices() == []
 
 
 def test_all_augmentations_are_named() -> None:

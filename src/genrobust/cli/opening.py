@@ -123,7 +123,11 @@ def list_work(study: "Study", begins: bool = False) -> "list[Row]":
 
     Args:
         begins: The work begins now, so the executor loads what workers need.
+
+    Raises:
+        UserError: The recipe has a mistake that would stop the report after all training.
     """
+    study.check()
     rows = study.rows()
     if begins and any(row.left for row in rows):
         study.context.executor.prepare()

@@ -18,8 +18,10 @@ from genrobust.core import GenrobustError, ImageSet, Manifest, UserError, made_b
 from genrobust.data.key_lists import reading_list, write_list
 from genrobust.data.reviews import Review
 from genrobust.data.shards import ShardDataset
+from genrobust.recipe import count_dropped
 
 Inputs = Mapping[str, Any]
+
 _FILE = "rejected.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64()), ("reason", pa.string())])
 
@@ -55,7 +57,7 @@ def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -
     for label in np.unique(labels):
         in_class = np.flatnonzero(labels == label)
         order = in_class[np.lexsort((-in_class, scores[in_class]))]
-        count = int(share * len(in_class) + 1e-9)  # 0.3 of 10 is 3, in spite of rounding
+        count = count_dropped(share, len(in_class))
         is_lowest[order[:count]] = True
     return is_lowest
 

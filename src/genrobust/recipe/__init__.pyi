@@ -1,13 +1,5 @@
+from .arms import ArmConfig as ArmConfig, MixturePart as MixturePart
 from .augmentation import AUGMENTATIONS as AUGMENTATIONS, Augmentation as Augmentation, Color as Color, Policy as Policy
-from .classify import (
-    COMBINED as COMBINED,
-    ArmConfig as ArmConfig,
-    EvaluateConfig as EvaluateConfig,
-    MixturePart as MixturePart,
-    RobustnessConfig as RobustnessConfig,
-    TrainConfig as TrainConfig,
-    ZeroShotConfig as ZeroShotConfig,
-)
 from .data import (
     SOURCES as SOURCES,
     CellShare as CellShare,
@@ -17,12 +9,11 @@ from .data import (
     ImageRule as ImageRule,
     WithoutConfig as WithoutConfig,
 )
-from .diffusion import (
-    HEAD as HEAD,
-    PATCH as PATCH,
-    ClassModelConfig as ClassModelConfig,
-    FinetuneConfig as FinetuneConfig,
-    GeneratorTraining as GeneratorTraining,
+from .evaluate import (
+    EvaluateConfig as EvaluateConfig,
+    QualityConfig as QualityConfig,
+    RobustnessConfig as RobustnessConfig,
+    ZeroShotConfig as ZeroShotConfig,
 )
 from .fine_tuning import FROM_SCRATCH as FROM_SCRATCH, METHODS as METHODS
 from .generate import (
@@ -32,6 +23,14 @@ from .generate import (
     GenerateConfig as GenerateConfig,
     GeneratorConfig as GeneratorConfig,
     PromptConfig as PromptConfig,
+    count_dropped as count_dropped,
+)
+from .generator_training import (
+    HEAD as HEAD,
+    PATCH as PATCH,
+    ClassModelConfig as ClassModelConfig,
+    FinetuneConfig as FinetuneConfig,
+    GeneratorTraining as GeneratorTraining,
 )
 from .images import READERS as READERS, Images as Images, ImagesConfig as ImagesConfig
 from .load import (
@@ -53,7 +52,6 @@ from .recipe import (
     EXECUTORS as EXECUTORS,
     GENERATED as GENERATED,
     ExecuteConfig as ExecuteConfig,
-    QualityConfig as QualityConfig,
     Recipe as Recipe,
 )
 from .section import (
@@ -65,4 +63,5 @@ from .section import (
     short_for as short_for,
     shown as shown,
 )
+from .train import COMBINED as COMBINED, TrainConfig as TrainConfig
 from .tune import DATASET as DATASET, TRAIN as TRAIN, WEIGHT as WEIGHT, TuneConfig as TuneConfig

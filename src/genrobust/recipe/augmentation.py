@@ -1,4 +1,4 @@
-"""Augmentation policies: recipes name them, and training applies them."""
+"""Augmentation policies, which a recipe names and training applies."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 from genrobust.core import Registry
 from genrobust.recipe.section import Choice, short_for
 
-if TYPE_CHECKING:  # torch takes seconds, and recipes are read without it
+# Importing torch takes seconds, and a recipe is loaded without it.
+if TYPE_CHECKING:
     from torch import Tensor
 
 Color = tuple[int, int, int]
-Policy = Callable[["Tensor"], "Tensor"]  # of one image, uint8 [3, H, W], to another of that shape
+Policy = Callable[["Tensor"], "Tensor"]  # from an image, uint8 [3, H, W], to another of the same shape
 AUGMENTATIONS: Registry[type[Augmentation]] = Registry(
     "augmentation", "genrobust.augmentations", "genrobust.train.augmentations"
 )
 
 
 class Augmentation(Choice):
-    """A policy that changes training images one by one, with keys of its own. A text in its place means `name`."""
+    """A policy that changes training images one by one. It may have keys of its own. A text alone is its `name`."""
 
     chosen_by = "name"
     registry = AUGMENTATIONS
     changes: ClassVar[bool] = True  # whether it changes any image
-    crops: ClassVar[bool] = True  # whether images are cropped and mirrored as well
+    crops: ClassVar[bool] = True  # whether images are cropped and mirrored too
 
     name: str = "standard"
 
     @abstractmethod
     def policy(self, fill: Color) -> Policy | None:
-        """Return the function that changes an image; None changes none.
+        """Return the function that changes an image, or None if the policy changes none.
 
         Args:
-            fill: The color of what lies beyond a turned or moved image.
+            fill: The color of the area outside a turned or moved image.
         """
 
     @model_serializer(mode="wrap")
@@ -47,8 +48,7 @@ class Augmentation(Choice):
     @property
     def own_values(self) -> dict[str, Any]:
         """The values of the policy's own keys that differ from their defaults."""
-        fields = type(self).model_fields
-        return {key: value for key, value in self if key != "name" and value != fields[key].default}
+        return {key: value for key, value in self if key != "name" and self.differs(key)}
 
     def __str__(self) -> str:
         return " ".join([self.name, *(f"{key} {value}" for key, value in self.own_values.items())])

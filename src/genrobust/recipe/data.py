@@ -1,4 +1,4 @@
-"""The real images of a study, and its shifted test sets."""
+"""The section `data`: the real images of a study, and its shifted test sets."""
 
 from __future__ import annotations
 
@@ -19,19 +19,14 @@ RULE = "such as {pattern: REGEX}"
 SOURCES: Registry[type[DataConfig]] = Registry("source", "genrobust.sources", PACKAGE)
 
 
-def _accept_path(value: Any) -> Any:
-    return {"path": value} if value is None or isinstance(value, str | Path) else value
-
-
 class ImageRule(Section):
     """The rule that finds a name for each image of a set, such as its style, photographer, camera, hospital or site.
 
-    `pattern` is a Python regular expression, searched for in the path of an image below the folder of its set, such as
-    ``dog/siteA_0001.jpg`` (in tars: the tar's name and the key, without an extension). Its capture group, or the one
-    called ``group``, is the name.
+    `pattern` is a Python regular expression. It is searched for in the path of an image below the folder of its set,
+    such as ``dog/siteA_0001.jpg`` (in tars: the name of the tar and the key, without an extension). The name is the
+    text of its capture group, or of the group called ``group``.
 
-    `column` names a column of CSV tables and parquet files, or a key of the JSON beside an image in
-    tars.
+    `column` is a column of CSV tables and parquet files, or a key of the JSON file of an image in tars.
     """
 
     pattern: str | None = None
@@ -65,28 +60,30 @@ class ImageRule(Section):
 class GroupRule(ImageRule):
     """The rule that gives each image of a test set its group.
 
-    `shared: false` keeps the groups of each test set apart, for names such as ``1`` that mean something else in each.
-    Otherwise groups of the same name are one group, even across test sets.
+    `shared: false` keeps the groups of each test set apart, for names such as ``1`` that mean different things in
+    different sets. By default, groups of the same name are one group, also across test sets.
     """
 
     shared: bool = True
 
 
 class ClassSample(Section):
-    """So many of the classes, which a hash with the `seed` chooses: of one seed, fewer are a part of more."""
+    """A number of classes, chosen by a hash. With one `seed`, a smaller number is a part of a larger one."""
 
     count: Annotated[StrictInt, Field(ge=2, le=1_000_000)]
     seed: Seed = 0
 
 
 def _accept_sample(value: Any) -> Any:
+    """Accept a mapping as a `ClassSample`."""
     return checked(ClassSample, value, "a sample of the classes") if isinstance(value, dict) else value
 
 
 class CellShare(Section):
-    """A share of the cells, each a class in a style, that a hash with the `seed` chooses: evenly over both.
+    """A share of the cells, chosen by a hash. A cell is a class in a style.
 
-    Each class keeps a style, and each style a class. Of one seed, a smaller share is part of a larger one.
+    The choice is even over classes and styles. Each class keeps a style, and each style keeps a class. With one `seed`,
+    a smaller share is a part of a larger one.
     """
 
     share: Annotated[StrictFloat, Field(gt=0, lt=1)]
@@ -94,20 +91,20 @@ class CellShare(Section):
 
 
 def _accept_share(value: Any) -> Any:
-    """A mapping describes a share; a text is a pattern alone."""
+    """Accept a mapping as a `CellShare`, and a text as a list of one pattern."""
     if isinstance(value, dict):
         return checked(CellShare, value, "a share of the cells")
     return (value,) if isinstance(value, str) else value
 
 
 class WithoutConfig(Section):
-    """What to exclude from the images to retrieve, and from the pool that a class model learns from.
+    """Images to exclude from the images to retrieve, and from the pool that a class model learns from.
 
-    `cells` are classes in a style, which labeled images then lack: patterns of ``CLASS/STYLE`` such as ``dog/sketch``,
-    ``*/sketch`` or ``dog/*``, or a share of all cells, which are those that the training images do not have.
+    The excluded images with labels are the source `retrieved-withheld`, a control for images that replace them. The
+    images to search also lose the copies of excluded images.
 
-    The excluded images with labels are the source `retrieved-withheld`, a control for what takes their place. Copies of
-    them are left out of the images to search.
+    `cells` are classes in a style, which labeled images then lack. They are patterns of ``CLASS/STYLE``, such as
+    ``dog/sketch``, ``*/sketch`` or ``dog/*``, or a share of all cells that the training images do not have.
     """
 
     cells: Annotated[CellShare | tuple[str, ...], BeforeValidator(_accept_share)] = ()
@@ -116,19 +113,19 @@ class WithoutConfig(Section):
 class RetrievedConfig(Section):
     """Real images that arms train on instead of generated ones, as a control. A path alone means `path`.
 
-    `path` holds labeled images, such as the generator's training data, for `retrieved` and `retrieved-by-class`.
+    `path` has labeled images, such as the training data of the generator, for `retrieved` and `retrieved-by-class`.
     Pictograms has its own.
 
-    `search` holds images without labels: a folder with images at any depth, a CSV table of paths, tars or parquet
-    files. `retrieved-by-search` takes those nearest to each class, by the cosine with the recipe's prompts. Without it,
-    the images of `path` are searched and their labels ignored.
+    `search` has images without labels: a folder with images at any depth, a CSV table of paths, tars or parquet files.
+    `retrieved-by-search` takes the images nearest to each class, by the cosine with the recipe's prompts. Without
+    `search`, it searches the images of `path` and ignores their labels.
 
-    `clip` is the CLIP that searches: a folder, or "pictograms" for the embedded one.
+    `clip` is the CLIP that searches: a folder, or "pictograms" for the embedded CLIP.
 
-    `per_class` is the number of images of each class; None takes as many as the arms' first generated dataset has
-    before its filter, or all. Only a search takes more than were generated.
+    `per_class` is the number of images of each class. With `null`, it is the number in the arms' first generated
+    dataset before its filter, or all images. Only a search takes more images than were generated.
 
-    `limit` keeps so many of the labeled images, a fair sample.
+    `limit` is the largest number of labeled images to keep, a fair sample.
 
     `without` then excludes some of them.
     """
@@ -141,39 +138,48 @@ class RetrievedConfig(Section):
     without: WithoutConfig = later_key(WithoutConfig())
 
 
+def _accept_path(value: Any) -> Any:
+    """Accept a path as `retrieved.path`."""
+    return {"path": value} if value is None or isinstance(value, str | Path) else value
+
+
 class DataConfig(Choice):
-    """The source of the real images, and what is added to them.
+    """The source of the real images, and the images that are added to them.
 
     A path, except `retrieved.search`, is a folder of class folders, a CSV table of paths and labels, WebDataset tars or
-    Hugging Face parquet files. Folders STYLE/CLASS are read as well, but not as `train`: there, see `source: domains`.
+    Hugging Face parquet files. It may also be a folder of folders STYLE/CLASS, except for `train`: there, use
+    `source: domains`.
+
+    `source` is the kind of data set.
 
     `classes` takes some of the classes, as if there were no others: a list of their folders or names, a text file with
-    one on each line, or so many that a hash chooses.
+    one on each line, or a number of classes that a hash chooses.
 
-    `shifts` are the shifted test sets. One of a recipe is left out by ``--set data.shifts.NAME=null``.
+    `shifts` are the shifted test sets, by name. ``--set data.shifts.NAME=null`` leaves out a test set of a recipe.
 
-    `same_class` maps a folder name of any set but `train` to the training folder of that class, or to "" to leave out
-    the class or style.
+    `same_class` maps a folder name of any set except `train` to the training folder of that class, or to "" to leave
+    out the class or style.
 
     `generated` are generated images to use instead of the generator's.
 
-    `extra` names further images of the training classes for arms to mix, such as those of DeepAugment.
+    `extra` are more images of the training classes, by name, for arms to mix, such as the images of DeepAugment.
 
-    `shifted_val` names a shifted test set, of which a third of each class is held out: the shifted validation set
-    NAME-val, by which `genrobust tune` and you may choose, and which is not tested on.
+    `shifted_val` names a shifted test set. A third of each of its classes is held out as the shifted validation set
+    NAME-val. `genrobust tune` and you may choose by it, and it is not tested on.
 
-    `groups` says which test images belong together, such as those of one photographer: intervals are then over groups.
-    Give one `GroupRule`, or one for each test set. For a set without one, `groups_apart` says so.
+    `groups` says which test images belong together, such as the images of one photographer. Intervals are then over
+    groups. Give one `GroupRule`, or one for each test set. A test set without one uses `groups_apart`.
 
-    `groups_apart` is the rule for images that belong together, such as drawings of one photograph: they are held out
-    together, lie in one half of a domain set, and are not learned from where one is a test image. PACS has its own.
+    `groups_apart` is the rule for images that belong together, such as drawings of one photograph. They are held out
+    together, and are in one half of a domain set. They are removed from training if one of them is a test image. PACS
+    has its own rule.
 
-    `styles` is the rule for the style of training and labeled retrieved images: retrieval matches styles, and a class
-    model learns them. Folders STYLE/CLASS need none.
+    `styles` is the rule for the style of training images and labeled retrieved images. Retrieval matches styles, and a
+    class model learns them. Folders STYLE/CLASS need no rule.
 
     `near_copies: leave-out` removes near copies of test images (resized, mirrored, moved, saved again) from all
     training images; `keep` does not search for them; `auto` searches in up to 300,000 images. Exact copies are always
-    left out.
+    removed.
 
     `broken: skip` leaves out training images that cannot be read; `stop` lists them in an error. A broken test image is
     always an error.
@@ -184,11 +190,12 @@ class DataConfig(Choice):
 
     chosen_by = "source"
     registry = SOURCES
-    own_clip: ClassVar[str | None] = None  # the CLIP that searches `retrieved` where the recipe names none
-    own_prompts: ClassVar[str] = "openai"  # the templates of its prompts where the recipe names none
-    has_published_lines: ClassVar[bool] = False  # of standard models, without the models themselves
-    together: ClassVar[ImageRule | None] = None  # `groups_apart` within the source, where the recipe has none
-    needs: ClassVar[str] = ""  # what a machine must have for it, in words
+    # Defaults of the source, for a recipe that does not set these keys.
+    own_clip: ClassVar[str | None] = None  # of `retrieved.clip`
+    own_prompts: ClassVar[str] = "openai"  # of `generate.prompts.templates`
+    together: ClassVar[ImageRule | None] = None  # of `groups_apart`, within the source
+    has_published_lines: ClassVar[bool] = False  # baseline lines of standard models, without their accuracies
+    needs: ClassVar[str] = ""  # the requirements of the source, in words
 
     source: str = "pictograms"
     classes: Annotated[ClassSample | tuple[str, ...] | str, BeforeValidator(_accept_sample)] = later_key("all")
@@ -216,27 +223,31 @@ class DataConfig(Choice):
         return False
 
     def known_labels(self) -> LabelSpace | None:
-        """Return the classes where the section alone says them; None where the images do."""
+        """Return the classes if they depend on the section alone. None if they depend on the images."""
         return None
 
     @property
     def search_clip(self) -> str | None:
-        """The CLIP that searches `retrieved`; None where the recipe must name one."""
+        """The CLIP that searches `retrieved`. None if the recipe must name one."""
         return self.retrieved.clip or self.own_clip
 
     @field_validator("shifts", mode="before")
     @classmethod
     def _without_nulls(cls, value: Any) -> Any:
-        return {n: shift for n, shift in value.items() if shift is not None} if isinstance(value, dict) else value
+        """Drop the shifts that ``--set data.shifts.NAME=null`` leaves out."""
+        if not isinstance(value, dict):
+            return value
+        return {name: shift for name, shift in value.items() if shift is not None}
 
     @field_validator("groups", mode="before")
     @classmethod
-    def _one_rule_or_several(cls, value: Any) -> Any:
-        """A mapping that holds mappings has a rule for each test set; any other is one rule for all of them."""
+    def _accept_one_rule(cls, value: Any) -> Any:
+        """Accept one rule for all test sets, or a mapping of a rule for each."""
         if value is None or isinstance(value, GroupRule):
             return value
         if not isinstance(value, dict) or not value:
             raise ValueError(f"give one rule, {RULE}, or a rule for each test set by its name (got {shown(value)})")
+        # The keys of a rule are texts. If any value is a mapping, the keys are names of test sets.
         if not any(isinstance(rule, dict | GroupRule) for rule in value.values()):
             return GroupRule.model_validate(value)
         for name, rule in value.items():
@@ -246,9 +257,11 @@ class DataConfig(Choice):
 
 
 def _paths_in(value: Any, key: str) -> Iterator[tuple[str, Path]]:
+    """Yield the paths in a section and in its subsections, by their dotted keys."""
     if isinstance(value, Path):
         # A set of images is named by its own key.
         yield key.removesuffix(".path"), value
     elif isinstance(value, Section | dict):
-        for name, inner in value.items() if isinstance(value, dict) else value:
+        items = value.items() if isinstance(value, dict) else value
+        for name, inner in items:
             yield from _paths_in(inner, f"{key}.{name}")

@@ -1,4 +1,4 @@
-"""The keys of a training that starts from a pretrained network: which one, its head, and what is trained of it."""
+"""The keys of a training that starts from a pretrained network."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from genrobust.core import Registry
 from genrobust.recipe.numbers import Fraction
 from genrobust.recipe.section import Choice, later_key
 
-if TYPE_CHECKING:  # torch takes seconds, and recipes are read without it
+# Importing torch takes seconds, and a recipe is loaded without it.
+if TYPE_CHECKING:
     from torch import nn
 
-SCRATCH, ARM = "scratch", "arm:"  # as train.init names them
+SCRATCH, ARM = "scratch", "arm:"  # values of train.init, and how one begins
+REPLACED = ("architecture", "model_kwargs", "blur_pool")  # keys that a pretrained network replaces
+NEEDS_PRETRAINED = {"method": "full", "wise_ft": None}  # keys with the values for a training from scratch
 MOST_POINTS = 101  # of a curve
 
 
 def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, int | float | str) and not isinstance(value, bool) else value
+    """Accept a number instead of a list."""
+    is_number = isinstance(value, int | float | str) and not isinstance(value, bool)
+    return [value] if is_number else value
 
 
 def _in_order(alphas: tuple[float, ...]) -> tuple[float, ...]:
@@ -30,25 +35,25 @@ Alphas = Annotated[tuple[Fraction, ...], BeforeValidator(_as_list), AfterValidat
 
 
 class FineTuning(Choice):
-    """Where the weights of a classifier start, and which of them are trained.
+    """The weights that a classifier starts from, and the weights that are trained.
 
-    `init` is `scratch`, `packaged:efficientnet-lite0` (ImageNet weights that are installed with genrobust),
-    `clip:FOLDER` (the image tower of a CLIP; `clip:pictograms` is the embedded one), `arm:ARM` (the first seed's
-    classifier of another arm), or any classifier that `genrobust predict` opens but a `RECIPE:ARM`, such as timm's
-    `resnet50.a1_in1k`. Its network replaces `architecture`, `model_kwargs` and `blur_pool`, and
-    prepares images in its own way. The last layer of a CLIP embeds the recipe's prompts of each class with its text
-    tower; another network keeps its rows where it knows all classes, and else gets a new layer.
+    `init` is `scratch` or a pretrained network: `packaged:efficientnet-lite0` (ImageNet weights that are installed with
+    genrobust), `clip:FOLDER` (the image tower of a CLIP; `clip:pictograms` is the embedded one), `arm:ARM` (the
+    classifier of another arm, with its first seed), or any classifier that `genrobust predict` opens except
+    `RECIPE:ARM`, such as timm's `resnet50.a1_in1k`. The network replaces `architecture`, `model_kwargs` and
+    `blur_pool`, and prepares images in its own way. The last layer of a CLIP embeds the recipe's prompts of each class
+    with its text tower. Another network keeps its last layer if it knows all classes, and gets a new one if not.
 
-    `method` is `full` (all weights), `linear-probe`, `lp-ft`, or that of another package.
+    `method` is `full` (train all weights), `linear-probe`, `lp-ft`, or a method of another package.
 
     `wise_ft` interpolates between the weights before (0) and after (1) fine-tuning (WiSE-FT: Wortsman et al., 2022).
-    One number makes the arm the network at that point; with several the report shows the accuracy at each.
+    With one number, the arm is the network at that point. With several, the report shows the accuracy at each.
     """
 
     chosen_by = "method"
     registry = METHODS
-    label: ClassVar[str] = "fine-tuned"  # the method in reports
-    probes: ClassVar[Literal["first", "only"] | None] = None  # whether a linear probe comes first, or is all
+    label: ClassVar[str] = "fine-tuned"  # in reports
+    probes: ClassVar[Literal["first", "only"] | None] = None  # a linear probe first, or only
 
     init: Annotated[str, Field(min_length=1, max_length=1000)] = later_key(SCRATCH)
     method: str = later_key("full")
@@ -56,30 +61,31 @@ class FineTuning(Choice):
 
     @model_validator(mode="after")
     def _check_init(self) -> FineTuning:
-        if self.init == SCRATCH:
-            plain = {"method": "full", "wise_ft": None}
-            if key := next((key for key, value in plain.items() if getattr(self, key) != value), None):
+        for key, plain in NEEDS_PRETRAINED.items():
+            if self.init == SCRATCH and getattr(self, key) != plain:
                 raise ValueError(f"{key}: it needs a pretrained network, and init is scratch: set train.init")
-        if self.wise_ft is not None and not 0 < len(set(self.wise_ft)) == len(self.wise_ft) <= MOST_POINTS:
-            raise ValueError(f"wise_ft: give one number or up to {MOST_POINTS}, each once")
+        if self.wise_ft is not None:
+            is_distinct = len(set(self.wise_ft)) == len(self.wise_ft)
+            if not is_distinct or not 0 < len(self.wise_ft) <= MOST_POINTS:
+                raise ValueError(f"wise_ft: give one number or up to {MOST_POINTS}, each once")
         return self
 
     def prepare(self, model: nn.Module) -> None:
-        """Choose what of the `Classifier` is trained, and add what is trained beside it, before the first step."""
+        """Choose the weights of the `Classifier` to train, and add others, before the first step."""
 
     @property
     def is_pretrained(self) -> bool:
-        """Whether training starts from weights that were learned elsewhere."""
+        """Whether training starts from pretrained weights."""
         return self.init != SCRATCH
 
     @property
     def origin_arm(self) -> str | None:
-        """The arm of the same recipe that training starts from; None where it starts from something else."""
+        """The arm of the same recipe that training starts from. None if it starts from anything else."""
         return self.init.removeprefix(ARM) if self.init.startswith(ARM) else None
 
     @property
     def start_in_words(self) -> str:
-        """Describe the start in words: "from clip:pictograms, linear probe", or "" from scratch."""
+        """Describe the start: "from clip:pictograms, linear probe", or "" for a training from scratch."""
         if not self.is_pretrained:
             return ""
         return f"from {self.init}, {self.label}"

@@ -1,4 +1,4 @@
-"""Generators, prompts, generated datasets and their filters."""
+"""The sections on generated images: generators, prompts, datasets and their filters."""
 
 from __future__ import annotations
 
@@ -14,33 +14,36 @@ from genrobust.recipe.numbers import PerClass, Seed
 from genrobust.recipe.section import Choice, Place, PlainValues, Section, later_key
 
 ENGINES: Registry[Any] = Registry("engine", "genrobust.engines", "genrobust.generate.engines")
+NAMES_A_GENERATOR = ("model", "revision", "variant")  # keys that a class model does not use
 
 
 class GeneratorConfig(Choice):
-    """A generator: the library that draws, what it draws from, and its model.
+    """A generator: the library that draws, the input of an image, and the model.
 
-    `mode` is what an image is drawn from: `labels` (a prompt with the class name), `images` (a real image of the
-    class), `labels+images` (both), `edit` (a real image, changed as a prompt says), or `class` (the class number, for a
-    class-conditional model).
+    `engine` is `diffusers`, `openai`, or an engine of another package.
 
-    `model` is "pictograms" (the embedded one for the mode), a folder, or a hub id.
+    `mode` is the input of an image: `labels` (a prompt with the class name), `images` (a real image of the class),
+    `labels+images` (both), `edit` (a real image, and a prompt that says how to change it), or `class` (the class
+    number, for a class-conditional model).
+
+    `model` is "pictograms" (the embedded model for the mode), a folder, or a hub id.
     """
 
     chosen_by = "engine"
     registry = ENGINES
-    unsampled: ClassVar[tuple[str, ...]] = ()  # keys beside `model` that change no image, or are known by content
+    unsampled: ClassVar[tuple[str, ...]] = ()  # keys that change no image, or whose files are known by their content
 
     mode: str = "labels"
-    engine: str = "diffusers"  # or openai, or that of another package
+    engine: str = "diffusers"
     model: Annotated[str, Field(min_length=1)] = "pictograms"
 
     @classmethod
     def chosen(cls, values: Mapping[str, Any]) -> type[Self]:
         engine = cls._member(ENGINES, "engine", values)
         mode = values.get("mode", cls.model_fields["mode"].default)
-        if mode not in (modes := engine.modes):
+        if mode not in engine.modes:
             name = values.get("engine", cls.model_fields["engine"].default)
-            cls._refuse("mode", f"the engine {name} draws in {', '.join(modes)}, not in {mode}: set one", mode)
+            cls._refuse("mode", f"the engine {name} draws in {', '.join(engine.modes)}, not in {mode}: set one", mode)
         try:
             return engine.options_in(mode)  # type: ignore[no-any-return]
         except UserError as error:
@@ -55,9 +58,9 @@ class GeneratorConfig(Choice):
                 # A mode of another package that cannot be loaded has no keys.
                 with suppress(UserError):
                     in_modes[mode] = engine.options_in(mode)
+            has_one_model = len(set(in_modes.values())) == 1
             for mode, model in in_modes.items():
-                choice = f"mode {mode}" if len(set(in_modes.values())) > 1 else f"engine {name}"
-                models[choice] = model
+                models[f"engine {name}" if has_one_model else f"mode {mode}"] = model
         return models
 
     @property
@@ -72,46 +75,48 @@ class GeneratorConfig(Choice):
 
     @property
     def reads_instructions(self) -> bool:
-        """Whether prompts say what to change in a real image."""
+        """Whether prompts say how to change a real image."""
         return False
 
     @property
     def size(self) -> tuple[int | None, int | None]:
-        """Width and height of the images in pixels; None where they are the model's own."""
+        """Width and height of the images in pixels. None for the size of the model."""
         return None, None
 
     @property
     def drawn_steps(self) -> int:
-        """The steps that are taken for an image."""
+        """The number of steps for an image."""
         return 1
 
     @property
     def evaluations(self) -> float:
-        """How often the network is evaluated for an image: in each step, and twice where that is guided."""
+        """The number of network evaluations for an image: one in each step, and two in a guided step."""
         return 1.0
 
     @property
     def precision(self) -> str:
-        """What most of it computes in."""
+        """The precision of most of the computation."""
         return FLOAT32
 
     def sampling(self) -> dict[str, Any]:
-        """Return the part of the section that decides the images beside the weights, as flat JSON."""
+        """Return the settings, besides the weights, that decide the images, as flat JSON."""
         return self.model_dump(mode="json", exclude={"model", *self.unsampled})
 
 
 class PromptConfig(Section):
-    """How classes become prompts.
+    """How class names become prompts.
 
-    `strategy: single` uses one template, `diverse` many in turn, `list` the prompts of a file.
+    A CLIP knows the classes by the same prompts. If they are instructions (`mode: edit`), it gets the default ones.
 
-    `templates` is "pictograms", "openai" (the 80 of CLIP; the default for other data), or a list of texts with one
+    `strategy: single` uses the first template, `diverse` uses all in turn, `list` uses the prompts of a file.
+
+    `templates` is "pictograms", "openai" (the 80 of CLIP, the default for other data), or a list of texts with one
     ``{}`` each.
 
-    `file` is for `list`: a text file with one template on each line, or a .json file that maps each class (id or name)
-    to a list of full prompts.
+    `file` belongs to `strategy: list`. It is a text file with one template on each line, or a .json file that maps each
+    class (id or name) to a list of complete prompts.
 
-    A CLIP knows the classes by these prompts, too; where they are instructions (`mode: edit`), by the default ones.
+    `negative_prompt` says what an image should not show.
     """
 
     strategy: Literal["single", "diverse", "list"] = "diverse"
@@ -130,32 +135,49 @@ class PromptConfig(Section):
             raise ValueError("strategy list needs the key file: a text file of templates, or a .json file of prompts")
         if self.strategy != "list" and self.file is not None:
             raise ValueError(f"strategy {self.strategy} does not use the key file: leave it out, or use strategy list")
-        if self.strategy == "list" and self.templates != type(self).model_fields["templates"].default:
+        if self.strategy == "list" and self.differs("templates"):
             raise ValueError("strategy list does not use the key templates: leave it out, its prompts are in file")
         return self
 
 
 class GenerateConfig(Section):
-    """Size of a generated dataset: `per_class` images per class, `shard_size` per shard, `batch_size` per batch.
+    """Size of a generated dataset.
 
-    `split: val` makes a validation dataset, with other keys and seeds, and from validation images where a mode starts
-    from real ones. No arm may train on it; `genrobust benchmark` scores on it.
+    `split: val` makes a validation dataset. It has other keys and seeds, and starts from validation images if its mode
+    needs real ones. No arm may train on it. `genrobust benchmark` scores on it.
+
+    `per_class` is the number of images of each class.
+
+    `shard_size` is the number of images of each shard.
+
+    `batch_size` is the number of images of each batch. It is halved if the memory is too small.
     """
 
     split: Literal["train", "val"] = "train"
     per_class: PerClass = 50
     shard_size: Annotated[StrictInt, Field(ge=1, le=100_000)] = 500
-    batch_size: Annotated[StrictInt, Field(ge=1, le=4096)] = 50  # halved where memory does not suffice
+    batch_size: Annotated[StrictInt, Field(ge=1, le=4096)] = 50
     prompts: PromptConfig = PromptConfig()
 
 
+def count_dropped(share: float, images: int) -> int:
+    """Return how many of the `images` of a class a filter with `drop: share` leaves out.
+
+    It rounds down, so that no class becomes empty.
+    """
+    # The small number mends products such as 0.29 * 100 = 28.999999999999996.
+    return int(share * images + 1e-9)
+
+
 class FilterConfig(Section):
-    """Leaves out generated images that do not show their label, judged by a classifier, a CLIP or a person.
+    """Leaves out generated images that do not show their label. A classifier, a CLIP or a person judges them.
 
-    `by: classifier` scores an image by its label's probability under the classifier of `arm`; `clip` by the cosine of
-    image and prompts of its class; `list` leaves out what a person rejected with `genrobust view`.
+    `by: classifier` scores an image by the probability of its label; `clip` by the cosine between the image and the
+    prompts of its class; `list` leaves out the images that a person rejected with `genrobust view`.
 
-    `clip` is a folder, or "pictograms", the embedded one.
+    `arm` is the arm whose classifier judges, for `by: classifier`.
+
+    `clip` is a folder, or "pictograms" for the embedded CLIP.
 
     `file` is the review, for `by: list`.
 
@@ -175,24 +197,24 @@ class FilterConfig(Section):
     def _check_rule(self) -> FilterConfig:
         if (self.by == "list") == (self.file is None):
             raise ValueError("give the key file, a review of genrobust view, with by: list, and only then")
-        if self.by == "list" and not self.drop is self.threshold is None:
+        has_drop, has_threshold = self.drop is not None, self.threshold is not None
+        if self.by == "list" and (has_drop or has_threshold):
             raise ValueError("by: list uses neither drop nor threshold: leave them out, file names the images")
-        if self.by != "list" and (self.drop is None) == (self.threshold is None):
+        if self.by != "list" and has_drop == has_threshold:
             raise ValueError("give either drop, a share of each class, or threshold, the lowest score that stays")
-        if self.by != "classifier" and self.arm != type(self).model_fields["arm"].default:
+        if self.by != "classifier" and self.differs("arm"):
             raise ValueError(f"arm: it belongs to by: classifier, and by is {self.by}: leave it out")
         if (self.by == "clip") == (self.clip is None):
             raise ValueError("give the key clip, a folder, with by: clip, and only then")
         return self
 
     def in_words(self) -> str:
-        """Return the rule in words: "the lowest 30 % of each class, by the classifier of the arm real"."""
+        """Describe the rule: "the lowest 30 % of each class, by the classifier of the arm real"."""
         if self.file is not None:
             return f"those that {self.file.name} rejects"
         which = f"the lowest {100 * self.drop:g} % of each class" if self.drop else f"those below {self.threshold:g}"
-        return f"{which}, by " + (
-            f"the CLIP {self.clip}" if self.by == "clip" else f"the classifier of the arm {self.arm}"
-        )
+        judge = f"the CLIP {self.clip}" if self.by == "clip" else f"the classifier of the arm {self.arm}"
+        return f"{which}, by {judge}"
 
 
 class DatasetConfig(Section):
@@ -200,17 +222,17 @@ class DatasetConfig(Section):
 
     `finetuned` samples after fine-tuning on the real training images (section `finetune`).
 
-    `from_scratch` samples in mode class from a model that is trained on them alone (section `class_model`).
-
-    `class_model` overrides keys of the section of this name, so that several such models stand in one study.
+    `from_scratch` samples in mode class from a model that is trained on these images alone (section `class_model`).
 
     `filter` leaves out some of the images.
 
-    `data_seed` draws other images from the same prompts: the difference shows how much depends on the draw.
+    `data_seed` draws other images from the same prompts. The difference shows how much depends on the draw.
 
-    `generator` overrides keys of the section of this name, nested ones too.
+    `generator` overrides keys of the section `generator`, nested keys too.
 
-    `generate` does the same.
+    `generate` overrides keys of the section `generate`, nested keys too.
+
+    `class_model` overrides keys of the section `class_model`, so that a study may have several such models.
     """
 
     finetuned: bool = False
@@ -229,8 +251,10 @@ class DatasetConfig(Section):
             return self
         if self.finetuned:
             raise ValueError("finetuned and from_scratch exclude each other: choose one")
-        if given := [key for key in ("model", "revision", "variant") if key in self.generator]:
-            raise ValueError(f"generator.{given[0]}: from_scratch trains its own generator: leave it out")
-        if self.generator.get("mode", "class") != "class":
-            raise ValueError(f"generator.mode: from_scratch has mode class, not {self.generator['mode']}")
+        for key in NAMES_A_GENERATOR:
+            if key in self.generator:
+                raise ValueError(f"generator.{key}: from_scratch trains its own generator: leave it out")
+        mode = self.generator.get("mode", "class")
+        if mode != "class":
+            raise ValueError(f"generator.mode: from_scratch has mode class, not {mode}")
         return self

@@ -1,4 +1,4 @@
-"""The names that a recipe gives: each a visible line, and a study's the name of its folder."""
+"""Names that a recipe gives. A name is one visible line, and the name of a study is also a folder name."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pydantic import AfterValidator, Field
 from genrobust.core import DEVICES, slug
 
 LONGEST = 200  # characters
-_UNFIT = r'[/\\:*?"<>|]'  # in the name of a folder
-MOST_NAMED = 1000  # arms, seeds, datasets and others of a recipe: a report has a row for each
-JOINERS = {0x200C: None, 0x200D: None}  # invisible, and part of Persian words and of emoji
-# What a study keeps in the output folder, beside the folder of its report.
+MOST_NAMED = 1000  # arms, seeds or datasets of a recipe. A report has a row for each
+UNFIT = r'[/\\:*?"<>|]'  # characters that some system does not allow in a folder name
+# Invisible characters that are part of Persian words and of emoji.
+JOINERS = {0x200C: None, 0x200D: None}
+# What a study keeps in the output folder, next to the folder of its report.
 _FOLDERS = (
     "generated", "checkpoints", "predictions", "filters", "searches",
     "finetuned", "class-models", "embeddings", "packed", "census", "slurm", "track", "plans",
@@ -28,10 +29,10 @@ def _check_line(text: str) -> str:
 
 
 def _check_folder(text: str) -> str:
-    if re.search(_UNFIT, text):
+    if re.search(UNFIT, text):
         raise ValueError('no folder can be called so on every system: leave out / \\ : * ? " < > |')
-    device = text.partition(".")[0].rstrip().casefold() in DEVICES
-    if device or text[0] in ".-" or text[-1] == "." or len(text.encode()) > LONGEST:
+    is_device = text.partition(".")[0].rstrip().casefold() in DEVICES
+    if is_device or text[0] in ".-" or text[-1] == "." or len(text.encode()) > LONGEST:
         raise ValueError("no folder can be called so on every system: choose another name")
     if text.casefold() in KEPT:
         raise ValueError("the folder of this name is where studies keep their work: choose another name")
@@ -39,7 +40,7 @@ def _check_folder(text: str) -> str:
 
 
 def study_name(text: str) -> str:
-    """Return a name for a study from a text, such as the name of a file."""
+    """Return a name for a study, made from a text such as a file name."""
     name = slug(text)
     return f"{name}-study" if name in KEPT | DEVICES else name
 

@@ -1,4 +1,4 @@
-"""The numbers that keys take: each kind with its bounds, which stop what no code could count or hold."""
+"""The types of numbers in a recipe. Their bounds refuse numbers that no program could count or store."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ PerClass = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
 Count = Annotated[StrictInt, Field(ge=1, le=10**9)]
 Fraction = Annotated[StrictFloat, Field(ge=0, le=1)]
 PositiveFraction = Annotated[StrictFloat, Field(gt=0, le=1)]
-Rate = Annotated[StrictFloat, Field(gt=0, le=1e30)]  # float32 holds no higher one
+Rate = Annotated[StrictFloat, Field(gt=0, le=1e30)]  # float32 overflows above
 Decay = Annotated[StrictFloat, Field(ge=0, le=1000)]
-Average = Annotated[StrictFloat, Field(ge=0, lt=1)]  # 1 would keep all of the first weights
+Average = Annotated[StrictFloat, Field(ge=0, lt=1)]  # 1 would keep the first weights

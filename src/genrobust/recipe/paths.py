@@ -1,4 +1,4 @@
-"""Paths in a recipe file are relative to the folder of the file, as in other tools."""
+"""Paths in a recipe file. They are relative to the folder of the file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 
 from genrobust.core import expand_home
 
-# Keys of texts that name a file, a folder, or something else, such as a model of the hub.
+# Keys whose texts name a file, a folder, or something else, such as a model of the hub.
 SPECS = {"init", "model", "lora", "adapter", "clip", "baselines", "file"}
-LISTS = "classes"  # names a text file, a set of classes, or classes one by one: these are no paths
+# A text of this key names a text file or a set of classes. A list of it has names of classes, which are no paths.
+LISTS = "classes"
 # A prefix, a path, and :ARM after the path of a recipe.
 _SPEC = re.compile(r"(clip:|(?:by-order:)?[\w.]+@|)(.+?)((?<=\.yaml):.*|(?<=\.yml):.*|)")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -22,7 +23,7 @@ _folder: ContextVar[Path] = ContextVar("folder", default=Path())
 
 
 class Given(str):
-    """A text whose path starts at the current folder, as that of ``--set``."""
+    """A text whose path is relative to the current folder, such as a value of ``--set``."""
 
     __slots__ = ()
 
@@ -38,7 +39,7 @@ def given(value: Any) -> Any:
 
 @contextmanager
 def paths_from(folder: Path) -> Iterator[None]:
-    """Let the paths of sections that are validated in the block start at `folder`, but for those that are `Given`."""
+    """Make paths relative to `folder` in the sections that are validated in the block. A `Given` path is not."""
     token = _folder.set(folder)
     try:
         yield
@@ -47,9 +48,11 @@ def paths_from(folder: Path) -> Iterator[None]:
 
 
 def located(text: str) -> str:
-    """Return a path of a recipe as seen from the current folder; URLs and absolute paths stay as they are."""
+    """Return a path of a recipe, relative to the current folder. URLs and absolute paths do not change."""
     path = expand_home(text)
-    return path if isinstance(text, Given) or _URL.match(path) else _joined(_folder.get(), path)
+    if isinstance(text, Given) or _URL.match(path):
+        return path
+    return _joined(_folder.get(), path)
 
 
 def _joined(folder: Path, path: str) -> str:
@@ -57,9 +60,15 @@ def _joined(folder: Path, path: str) -> str:
 
 
 def locate_specs(value: Any, folder: Path, seen_from: Path, key: str = "") -> Any:
-    """Return a raw recipe with `folder` before what the keys `SPECS` name, where that is there, `seen_from` here.
+    """Return a raw recipe in which the texts of the keys `SPECS` are relative to the current folder.
 
-    Keys may be dotted, as in `tune.over`. What is `Given` stays.
+    A text changes only if it names a file or folder that exists. `Given` texts do not change. Keys may be dotted, as in
+    `tune.over`.
+
+    Args:
+        folder: The folder that paths of the recipe are relative to.
+        seen_from: The folder in which to look for them.
+        key: The key of `value`.
     """
     if isinstance(value, dict):
         return {name: locate_specs(inner, folder, seen_from, str(name)) for name, inner in value.items()}
@@ -70,7 +79,16 @@ def locate_specs(value: Any, folder: Path, seen_from: Path, key: str = "") -> An
     last = key.rpartition(".")[2]
     if last == LISTS:
         return Given(_joined(folder, value)) if (seen_from / value).is_file() else value
-    match = _SPEC.fullmatch(value) if last in SPECS else None
-    if match is None or match[2] == "pictograms" or not os.path.lexists(seen_from / match[2]):
-        return value
-    return Given(f"{match[1]}{_joined(folder, match[2])}{match[3]}")
+    if last in SPECS:
+        return _locate_spec(value, folder, seen_from)
+    return value
+
+
+def _locate_spec(text: str, folder: Path, seen_from: Path) -> str:
+    match = _SPEC.fullmatch(text)
+    if match is None:
+        return text
+    prefix, path, suffix = match.groups()
+    if path == "pictograms" or not os.path.lexists(seen_from / path):
+        return text
+    return Given(f"{prefix}{_joined(folder, path)}{suffix}")

@@ -44,6 +44,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     file_keys: ClassVar[tuple[str, ...]] = ()
 
+    def differs(self, key: str) -> bool:
+        """Return whether a key has another value than its default."""
+        default = type(self).model_fields[key].get_default(call_default_factory=True)
+        return bool(getattr(self, key) != default)
+
 
 AnySection = TypeVar("AnySection", bound=Section)
 

@@ -1,4 +1,4 @@
-"""Sweeps: arms and datasets from templates, one for each combination of values.
+"""Sweeps: arms and datasets made from templates, one for each combination of values.
 
 ``sweep`` is a list of sweeps::
 
@@ -7,9 +7,9 @@
         dataset: {name: "diverse {amount}", generate: {per_class: "{amount}"}}
         arm: {name: "{model.architecture}, {amount} a class", mixture: "diverse {amount}", train: "{model}"}
 
-``{amount}`` is a placeholder. ``{model.architecture}`` is one too: a key of a value that is a mapping. A text that
-consists of one placeholder becomes the value, with its type. ``arm`` and ``dataset`` may also be lists. A dataset's
-``name`` becomes its key under ``datasets``, the rest its section.
+``{amount}`` is a placeholder. So is ``{model.architecture}``, a key of a value that is a mapping. A text that is only
+one placeholder becomes the value, with its type. ``arm`` and ``dataset`` may also be lists. The ``name`` of a dataset
+becomes its key under ``datasets``, and the rest its section.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Annotated, Any
 
@@ -31,80 +31,95 @@ _PLACEHOLDER = re.compile(r"\{([^\W\d]\w*(?:\.\w+)*)\}")
 
 
 class Template(Section):
-    """An arm or a dataset, whose values may have placeholders."""
+    """An arm or a dataset whose values may have placeholders."""
 
     model_config = ConfigDict(extra="allow")
     name: str
 
 
-Templates = Annotated[
-    list[Template],
-    BeforeValidator(lambda value: [value] if isinstance(value, dict) else value),
-    Field(min_length=1),
-]
+def _as_list(value: Any) -> Any:
+    """Accept one template instead of a list."""
+    return [value] if isinstance(value, dict) else value
+
+
+Templates = Annotated[list[Template], BeforeValidator(_as_list), Field(min_length=1)]
+Values = Annotated[list[Any], Field(min_length=1)]
 
 
 class SweepConfig(Section):
-    """The templates of arms and datasets, and the values of each name in their placeholders."""
+    """The templates of arms and datasets, and the values of each placeholder."""
 
-    over: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], Field(min_length=1)]
+    over: Annotated[dict[str, Values], Field(min_length=1)]
     dataset: Templates | None = None
     arm: Templates
 
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Yield each combination of values. The values of the last name change fastest."""
+        for values in product(*self.over.values()):
+            yield dict(zip(self.over, values, strict=True))
+
 
 def expand(raw: Mapping[str, Any], where: str = "recipe") -> dict[str, Any]:
-    """Expand the sweeps of a raw recipe into `arms` and `datasets`; without ``sweep``, return a copy.
+    """Expand the sweeps of a raw recipe into `arms` and `datasets`. Return a copy if there are none.
 
-    The arms follow the listed ones, sweep by sweep; the last name of a sweep changes fastest. Equal datasets are one.
+    The arms follow the listed ones, sweep by sweep. Two equal datasets are one.
+
+    Args:
+        where: The start of error messages.
 
     Raises:
-        UserError: An unknown key or placeholder, or two different datasets of one name.
+        UserError: A key or a placeholder is unknown, or two different datasets have one name.
     """
     rest = {key: value for key, value in raw.items() if key != "sweep"}
-    sweeps, arms, datasets = (
-        raw.get(key) or kind() for key, kind in (("sweep", list), ("arms", list), ("datasets", dict))
-    )
+    sweeps = raw.get("sweep") or []
     if not isinstance(sweeps, list):
         raise UserError(f"{where}: sweep: a list of sweeps, each begun with '- over:' (got {shown(sweeps)})")
+    arms, datasets = raw.get("arms") or [], raw.get("datasets") or {}
     if not sweeps or not isinstance(arms, list) or not isinstance(datasets, dict):
-        return rest  # whose validation reports the mistake
+        # The validation of the recipe reports wrong types.
+        return rest
     arms, datasets = list(arms), dict(datasets)
     for i, sweep in enumerate(sweeps):
-        if sweep is None:  # left out, as by --set sweep.1=null
+        # --set sweep.1=null leaves a sweep out.
+        if sweep is None:
             continue
         try:
-            for kind, filled in _expand(sweep, f"sweep.{i}"):
-                if kind == "arm":
-                    arms.append(filled)
-                elif datasets.setdefault(name := filled.pop("name"), filled) != filled:
-                    raise ValueError(f"sweep.{i}.dataset.name: a second, different dataset {name!r}: add a placeholder")
+            _expand_one(sweep, f"sweep.{i}", arms, datasets)
         except ValueError as error:
             raise UserError(f"{where}: {error}") from None
-    return {**rest, "arms": arms, **({"datasets": datasets} if datasets else {})}
-
-
-def _expand(raw: Any, where: str) -> list[tuple[str, dict[str, Any]]]:
-    """Return the datasets and arms of a sweep, each with its kind."""
-    sweep = checked(SweepConfig, raw, where)
-    templates = [
-        (kind, template.model_dump()) for kind in ("dataset", "arm") for template in getattr(sweep, kind) or ()
-    ]
-    if (cells := math.prod(map(len, sweep.over.values()))) > MOST_NAMED:
-        raise ValueError(f"{where}.over: {cells:,} combinations: a readable report has at most {MOST_NAMED:,} arms")
-    expanded = []
-    for cell in product(*sweep.over.values()):
-        values = dict(zip(sweep.over, cell, strict=True))
-        for kind, template in templates:
-            try:
-                filled = _fill(template, values) | {"name": _fill_text(template["name"], values)}
-            except LookupError as error:
-                raise ValueError(f"{where}.{kind}: unknown placeholder {error.args[0]}") from None
-            expanded.append((kind, filled))
+    expanded = {**rest, "arms": arms}
+    if datasets:
+        expanded["datasets"] = datasets
     return expanded
 
 
+def _expand_one(raw: Any, where: str, arms: list[Any], datasets: dict[str, Any]) -> None:
+    """Add the arms and datasets of one sweep."""
+    sweep = checked(SweepConfig, raw, where)
+    count = math.prod(map(len, sweep.over.values()))
+    if count > MOST_NAMED:
+        raise ValueError(f"{where}.over: {count:,} combinations: a readable report has at most {MOST_NAMED:,} arms")
+    for values in sweep.combinations():
+        for template in sweep.dataset or ():
+            filled = _fill_template(template, values, f"{where}.dataset")
+            name = filled.pop("name")
+            if datasets.setdefault(name, filled) != filled:
+                raise ValueError(f"{where}.dataset.name: a second, different dataset {name!r}: add a placeholder")
+        for template in sweep.arm:
+            arms.append(_fill_template(template, values, f"{where}.arm"))
+
+
+def _fill_template(template: Template, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the section that `template` describes, with its name as a text."""
+    try:
+        filled: dict[str, Any] = _fill(template.model_dump(), values)
+        return filled | {"name": _fill_text(template.name, values)}
+    except LookupError as error:
+        raise ValueError(f"{where}: unknown placeholder {error.args[0]}") from None
+
+
 def _fill(template: Any, values: Mapping[str, Any]) -> Any:
-    """Return `template` with the placeholders in its texts filled; its keys stay as they are."""
+    """Return `template` with the placeholders in its texts filled. Keys have no placeholders."""
     if isinstance(template, dict):
         return {key: _fill(value, values) for key, value in template.items()}
     if isinstance(template, list):
@@ -118,12 +133,19 @@ def _fill(template: Any, values: Mapping[str, Any]) -> Any:
 def _fill_text(template: str, values: Mapping[str, Any]) -> str:
     def filled(match: re.Match[str]) -> str:
         value = _look_up(match[1], values)
-        return value if isinstance(value, str) else json.dumps(value, default=str)  # true and null, as YAML has them
+        # JSON writes true and null as YAML does.
+        return value if isinstance(value, str) else json.dumps(value, default=str)
 
-    return type(template)(_PLACEHOLDER.sub(filled, template))  # a path of `--set` stays one
+    # A path of --set stays a `Given` text.
+    return type(template)(_PLACEHOLDER.sub(filled, template))
 
 
 def _look_up(dotted: str, values: Any) -> Any:
+    """Return the value of a placeholder.
+
+    Raises:
+        LookupError: There is no such value. The message names the placeholder and the known ones.
+    """
     for key in dotted.split("."):
         if not isinstance(values, Mapping) or key not in values:
             known = f"; {near_or_known(key, map(str, values))}" if isinstance(values, Mapping) else ""

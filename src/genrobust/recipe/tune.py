@@ -1,4 +1,4 @@
-"""The section of what `genrobust tune` tries."""
+"""The section `tune`: the settings that `genrobust tune` tries."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from pydantic import Field, StrictInt, field_validator
 from genrobust.recipe.names import Name
 from genrobust.recipe.section import PlainValues, Section, shown
 
-WEIGHT, TRAIN, DATASET = "weight", "train", "dataset"  # what a key of `over` begins with
+WEIGHT, TRAIN, DATASET = "weight", "train", "dataset"  # the first words of a key of `over`
 POLICIES = ("autoaugment", "randaugment", "augmix", "drawing-styles", "photograph-styles")
 
 
 class TuneConfig(Section):
-    """What `genrobust tune` tries: every arm of the recipe, as it is and with all combinations of the values in `over`.
+    """What `genrobust tune` tries: each arm of the recipe, as it is and with each combination of the values in `over`.
 
-    `choose_by` names the shifted test sets that choose, on which the written recipe is not tested. Without it, the
-    data's shifted validation set chooses, such as `wild-val` or `shifted-val`.
+    `choose_by` names the shifted test sets that choose. The written recipe is not tested on them. Without it, the
+    shifted validation set of the data chooses, such as `wild-val` or `shifted-val`.
 
-    `over` maps keys to values: `train.KEY`; `weight`, the share of images that are not real, relative to the real ones;
-    or `dataset.KEY`, for generated images, such as `dataset.generator.guidance_scale` or `dataset.filter`.
+    `over` maps keys to lists of values. A key is `train.KEY`; `weight`, the share of images that are not real, relative
+    to the real ones; or `dataset.KEY` for generated images, such as `dataset.generator.guidance_scale` or
+    `dataset.filter`.
 
     `seeds` is the number of trainings of each of the last arms: the best two, and the recipe's own.
     """
@@ -33,8 +34,9 @@ class TuneConfig(Section):
     @classmethod
     def _check_over(cls, over: dict[str, Any]) -> dict[str, Any]:
         for key, values in over.items():
-            begin, _, rest = key.partition(".")
-            if not (key == WEIGHT or (begin in (TRAIN, DATASET) and rest)):
+            first, _, rest = key.partition(".")
+            names_a_key = first in (TRAIN, DATASET) and rest
+            if key != WEIGHT and not names_a_key:
                 raise ValueError(f"{shown(key)} is no key of an arm: write {TRAIN}.KEY, {DATASET}.KEY or {WEIGHT}")
             if not isinstance(values, list) or not values:
                 raise ValueError(f"{key}: give a list of one value or more (got {shown(values)})")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, UserError, address, device_kind, local_folder
-from genrobust.data import load_data
+from genrobust.data import load_data, with_derived
 from genrobust.generate import class_texts
 from genrobust.recipe import Recipe, recipe_yaml
 from genrobust.robustness import METRICS, find_metric
@@ -31,7 +31,7 @@ class LoadedImages:
 
     Attributes:
         data: The images that are left.
-        notices: Each removal, and each image that cannot be read, in one sentence.
+        notices: Each removal, each image that cannot be read, and each key without effect, in one sentence.
         rules: The rules of the removals.
     """
 
@@ -77,9 +77,9 @@ class Context:
         if self._loaded is None:
             data = load_data(self.recipe.data)
             rules = Rules.of(self.recipe, self.census, data)
-            data, notices = remove_images(data, rules)
             _check_names(self.recipe, data)
-            self._loaded = LoadedImages(data, notices, rules)
+            data, notices = remove_images(data, rules)
+            self._loaded = LoadedImages(data, [*self.recipe.notices(), *notices], rules)
         return self._loaded
 
     @property
@@ -142,12 +142,26 @@ def _scored_tests(recipe: Recipe, data: StudyData) -> list[str]:
 
 
 def _check_names(recipe: Recipe, data: StudyData) -> None:
-    """Raise UserError, naming the key, for an unknown test set or metric."""
+    """Check that the sets and metrics that `recipe` names are there, before any image is read.
+
+    Raises:
+        UserError: A test set, a metric, or the images to retrieve are missing. The message names the key.
+    """
+    data = with_derived(data, recipe.data)
+    own_val = data.shifted_val
+    if own_val is not None and own_val.name in (recipe.evaluate.tests or ()):
+        data = replace(data, tests={**data.tests, own_val.name: own_val})
+    if recipe.data.retrieved.limit is not None and data.retrieval is None:
+        raise UserError("data.retrieved.limit: there are no labeled images to retrieve: name data.retrieved.path")
     if MEAN_OF_SHIFTS in data.tests:
         raise UserError(f"data.shifts: {MEAN_OF_SHIFTS!r} is what reports call the mean over all: rename this test set")
-    own = [] if data.shifted_val is None else [data.shifted_val.name]
-    _require_tests("tests", recipe.evaluate.tests or (), data, [*data.tests, *own])
-    _require_tests("beside", recipe.evaluate.beside, data, [*data.tests])
+    may_be_chosen = [*data.tests] if own_val is None else [*data.tests, own_val.name]
+    _require_sets("evaluate.tests", recipe.evaluate.tests or (), may_be_chosen)
+    _require_sets("evaluate.beside", recipe.evaluate.beside, [*data.tests])
+    if data.clean in recipe.evaluate.beside:
+        raise UserError(f"evaluate.beside: {data.clean!r} is not shifted, so it is in no mean over shifts: remove it")
+    if recipe.tune is not None:
+        _require_sets("tune.choose_by", recipe.tune.choose_by, may_be_chosen)
     METRICS.require_unique()
     scored = _scored_tests(recipe, data)
     for i, claim in enumerate(recipe.claims):
@@ -162,9 +176,8 @@ def _check_names(recipe: Recipe, data: StudyData) -> None:
             )
 
 
-def _require_tests(key: str, names: tuple[str, ...], data: StudyData, known: list[str]) -> None:
-    """Raise UserError if `data` lacks a test set that the key of the section evaluate names."""
+def _require_sets(key: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Raise UserError if the `key` of a recipe names a test set that is not `known`."""
     for name in names:
-        if name not in data.tests:
-            listed = ", ".join(dict.fromkeys(known))
-            raise UserError(f"evaluate.{key}: no test set {name!r}; there are {listed}")
+        if name not in known:
+            raise UserError(f"{key}: no test set {name!r}; there are {', '.join(dict.fromkeys(known))}")

@@ -109,7 +109,7 @@ class Study:
             self.context.log(f"reused: {line}")
         SECTIONS.require_unique()
         self.plan.require_trainable(self.plan.runs)
-        for note in (*check_baselines(self.context), *self.plan.doubts()):
+        for note in self.check():
             self.context.log(note)
         run_steps(self.plan.steps())
 
@@ -141,6 +141,17 @@ class Study:
             UserError: An image cannot be read.
         """
         return [*map(str, self.context.notices), *describe_starts_seen(self.context)]
+
+    def check(self) -> list[str]:
+        """Find mistakes in the recipe that would stop the report after all training.
+
+        Returns:
+            Notes on shifts without a baseline line, and on doubtful mixtures.
+
+        Raises:
+            UserError: The table of baselines cannot be read, or no line can be fitted to it.
+        """
+        return [*check_baselines(self.context), *self.plan.doubts()]
 
     @property
     def tests(self) -> list[str]:
