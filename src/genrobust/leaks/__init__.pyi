@@ -1,6 +1,6 @@
-from .fingerprint import NEAR as NEAR, Neighbors as Neighbors, frame as frame, nearest as nearest
+from .alignment import NEAR as NEAR
 from .image_names import apart_from_tests as apart_from_tests, describe_same_names as describe_same_names
-from .near_copies import find_near_copies as find_near_copies, thumbnails as thumbnails
+from .near_copies import Neighbors as Neighbors, find_near_copies as find_near_copies, nearest as nearest
 from .removal import (
     ContentsOf as ContentsOf,
     Copies as Copies,
@@ -11,3 +11,4 @@ from .removal import (
     without_leaks as without_leaks,
     without_withheld as without_withheld,
 )
+from .thumbnails import thumbnail as thumbnail, thumbnails as thumbnails
