@@ -21,7 +21,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from tables import census, sets_used, write_json, write_table
 
-from genrobust.leaks import NEAR as COPY, frame, nearest
+from genrobust.leaks import NEAR as COPY, nearest, thumbnail
 
 # Who keeps a drawing that two sides share. What is trained on comes first: an image to be tested on that resembles one
 # of those leaves, so that no test image has a twin in anything that a model has learned from.
@@ -103,7 +103,7 @@ def copies(drawings: list[Drawing], sides: set[str]) -> list[Drawing]:
     """Those of `sides` not to be trained on that `genrobust audit` would call a copy of one that is, of any class."""
     trained = [d for d in drawings if d.split in {"train", "wild"}]
     other = [d for d in drawings if d.side in sides and d.split not in {"train", "wild"}]
-    frames, queries = (np.stack([frame(Image.fromarray(d.pixels)) for d in some]) for some in (trained, other))
+    frames, queries = (np.stack([thumbnail(Image.fromarray(d.pixels)) for d in some]) for some in (trained, other))
     return [d for d, apart in zip(other, nearest(queries, frames).distance, strict=True) if apart < COPY]
 
 

@@ -22,7 +22,7 @@ from drawings import HERE, render, style_of, to_svg
 from PIL import Image
 
 from genrobust.data.readers.pictograms import load_pictograms
-from genrobust.leaks import NEAR, frame, nearest
+from genrobust.leaks import NEAR, nearest, thumbnail
 
 # Drawings taken of each style. The colored ones are what an autoencoder finds hard, so they are taken almost whole.
 MOST = {
@@ -97,7 +97,7 @@ def in_parallel(pool: ProcessPoolExecutor, drawings: list[tuple[str, str]]) -> l
 
 def framed(images: Iterable[Image.Image]) -> np.ndarray:
     """Their small pictures, which `nearest` compares."""
-    return np.stack([frame(image) for image in images])
+    return np.stack([thumbnail(image) for image in images])
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from drawings import (
 from PIL import Image, ImageOps
 
 from genrobust.data.readers.pictograms import load_pictograms
-from genrobust.leaks import NEAR as COPY, frame, nearest
+from genrobust.leaks import NEAR as COPY, nearest, thumbnail
 
 PALE = 200  # the darkest pixel of a drawing of which nearly nothing is left on white
 FAMILIES = HERE / "new_designers.yaml"
@@ -85,8 +85,8 @@ def unlike_known(drawings: list[Drawing]) -> list[Drawing]:
     for same_class in grouped(drawings, lambda d: d.class_id):
         prints = np.stack([fingerprint(np.asarray(image)) for of, image in known if of == same_class[0].class_id])
         kept += [d for d in same_class if ink_distance(fingerprint(d.pixels), prints).min() >= NEAR]
-    frames = np.stack([frame(image) for _, image in known])
-    apart = nearest(np.stack([frame(Image.fromarray(d.pixels)) for d in kept]), frames).distance
+    frames = np.stack([thumbnail(image) for _, image in known])
+    apart = nearest(np.stack([thumbnail(Image.fromarray(d.pixels)) for d in kept]), frames).distance
     return [d for d, distance in zip(kept, apart, strict=True) if distance >= COPY]
 
 

@@ -14,13 +14,16 @@ from torch.nn.functional import avg_pool2d, pad
 
 # Two pictures whose distance is below it count as copies. See `distances` for what it measures.
 NEAR = 0.048
-# Two drawings on plain paper have fewer details to differ in than photographs: their differences count by this factor.
-_ON_PAPER = 2.0
-# A copy may change the contrast of its original, and may be stretched, by at most these factors. Pictures are compared
-# as squares, so that resizing to another shape stretches nothing.
-_CONTRAST, _STRETCH = 1.27, 1.03
+# Two drawings on plain paper, of which one is gray at least, have fewer details to differ in than other pictures: their
+# differences count by this factor.
+_DRAWING = 2.0
+# A copy may change the contrast of its original by at most the first factor, and that of a drawing by the second one.
+# Designers draw one thing with lines of other widths, and thin lines are paler at the size of a thumbnail.
+_CONTRAST, _DRAWING_CONTRAST = 1.45, 1.27
+# A copy may be stretched by at most this factor. Pictures are compared as squares, so that resizing stretches nothing.
+_STRETCH = 1.03
 # A copy may be larger or smaller by at most the first factor, and on plain paper by the second one.
-_SCALE, _DRAWING_SCALE = 1.5, 1.3
+_SCALE, _PAPER_SCALE = 1.5, 1.3
 # Root mean square of the chroma, of 128, from which a picture is colored.
 _COLORED = 6.0
 # Root mean square of the contrast, of 255, below which a picture is flat.
@@ -103,9 +106,9 @@ def distances(pairs: Pairs, only_near: bool = False) -> torch.Tensor:
     """Align each pair and return how much it differs: float32 [P], 0 for a copy to 1 for nothing alike.
 
     It is the largest of four shares of squared contrast that differ: of the picture, of its details (without what a
-    blur keeps), of the worst of its 64 blocks (half of it), and, of two colored pictures, of their colors; twice that
-    on plain paper. Pictures that differ in contrast, shape or size by more than a copy does, and flat ones, have a
-    distance of 1.
+    blur keeps), half of that of its worst block, and half of that of the colors if both have some. All but the last
+    count double for drawings. Pictures that differ in contrast, shape or size by more than a copy does, and flat ones,
+    have a distance of 1.
 
     Args:
         only_near: Give up pairs that are no copies early: their distance is 1.
@@ -159,9 +162,7 @@ def _view(pictures: torch.Tensor, boxes: torch.Tensor, level: _Level) -> tuple[t
     return view, (inside_rows[:, :, None] & inside_columns[:, None, :]).float()
 
 
-def _line_samples(
-    start: torch.Tensor, end: torch.Tensor, count: int, size: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _line_samples(start: torch.Tensor, end: torch.Tensor, count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what samples a line of `size` pixels linearly, at `count` places from `start` to `end`, shares of it.
 
     Returns:
@@ -241,11 +242,14 @@ def _differences(pairs: Pairs, boxes: torch.Tensor) -> torch.Tensor:
     contrast, their_contrast = _rms(mine, area), _rms(theirs, area)
     details = [_centered(part - _soft(part, overlap), overlap) for part in (mine, theirs)]
     residual = mine / contrast[:, None, None] - theirs / their_contrast[:, None, None]
-    block = avg_pool2d(residual[:, None], _LAST.side // _BLOCKS).abs().amax((1, 2, 3))
-    shares = [1 - _correlate(mine, theirs), 1 - _correlate(*details), block.square() / 4, _color_share(pairs, boxes)]
-    distance = torch.stack(shares).amax(0) * torch.where(pairs.on_paper, _ON_PAPER, 1.0)
+    worst_block = avg_pool2d(residual[:, None], _LAST.side // _BLOCKS).abs().amax((1, 2, 3))
+    shares = torch.stack([1 - _correlate(mine, theirs), 1 - _correlate(*details), worst_block.square() / 4])
+    color_share, are_colored = _compare_colors(pairs, boxes)
+    are_drawings = pairs.on_paper & ~are_colored
+    distance = shares.amax(0) * torch.where(are_drawings, _DRAWING, 1.0)
+    distance = torch.maximum(distance, color_share / 2)
     unlike = _unlike_shapes(pairs, boxes)
-    unlike |= _factor(their_contrast / contrast) > _CONTRAST
+    unlike |= _factor(their_contrast / contrast) > torch.where(are_drawings, _DRAWING_CONTRAST, _CONTRAST)
     unlike |= area < _OVERLAP * _LAST.side**2
     unlike |= torch.minimum(contrast, their_contrast) <= _FLAT
     return torch.where(unlike, 1.0, distance.clamp(0, 1))
@@ -254,7 +258,7 @@ def _differences(pairs: Pairs, boxes: torch.Tensor) -> torch.Tensor:
 def _unlike_shapes(pairs: Pairs, boxes: torch.Tensor, slack: float = 1.0) -> torch.Tensor:
     """Return which pairs differ in shape or size by more than a copy does, times `slack`: bool [P]."""
     scale = (boxes[:, 2:] - boxes[:, :2]) / (pairs.own_boxes[:, 2:] - pairs.own_boxes[:, :2])
-    largest = torch.where(pairs.on_paper, _DRAWING_SCALE, _SCALE) * slack
+    largest = torch.where(pairs.on_paper, _PAPER_SCALE, _SCALE) * slack
     too_large = (_factor(scale) > largest[:, None]).any(1)
     return too_large | (_factor(scale[:, 0] / scale[:, 1]) > _STRETCH * slack)
 
@@ -263,19 +267,21 @@ def _factor(ratio: torch.Tensor) -> torch.Tensor:
     return torch.maximum(ratio, 1 / ratio)
 
 
-def _color_share(pairs: Pairs, boxes: torch.Tensor) -> torch.Tensor:
-    """Return by how much the colors differ, 0 to 1; 0 if one of the two has none."""
-    mine, theirs, overlap = [], [], torch.empty(0)
-    for plane in range(2):
-        planes = replace(pairs, own=pairs.own_chroma[:, plane], other=pairs.other_chroma[:, plane])
-        own, other, overlap = _views(planes, boxes, _COLOR)
-        mine.append(own * overlap)
-        theirs.append(other * overlap)
-    own_color, other_color = torch.stack(mine, 1).flatten(1), torch.stack(theirs, 1).flatten(1)
-    weaker = torch.minimum(own_color.square().sum(1), other_color.square().sum(1))
-    colored = weaker > _COLORED**2 * overlap.sum((1, 2))
-    alike = (own_color * other_color).sum(1) / (own_color.norm(dim=1) * other_color.norm(dim=1)).clamp(min=1e-3)
-    return torch.where(colored, (1 - alike) / 2, 0.0)
+def _compare_colors(pairs: Pairs, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the share of the contrast of colors that differs, 0 to 1, and whether both have colors: else it is 0."""
+    chroma = replace(
+        pairs,
+        own=pairs.own_chroma.flatten(0, 1),
+        other=pairs.other_chroma.flatten(0, 1),
+        own_boxes=pairs.own_boxes.repeat_interleave(2, 0),
+    )
+    own, other, overlap = _views(chroma, boxes.repeat_interleave(2, 0), _COLOR)
+    mine = (own * overlap).reshape(len(pairs), -1)
+    theirs = (other * overlap).reshape(len(pairs), -1)
+    area = overlap[::2].sum((1, 2))
+    are_colored = torch.minimum(mine.square().sum(1), theirs.square().sum(1)) > _COLORED**2 * area
+    alike = (mine * theirs).sum(1) / (mine.norm(dim=1) * theirs.norm(dim=1)).clamp(min=1e-3)
+    return torch.where(are_colored, (1 - alike) / 2, 0.0), are_colored
 
 
 def _soft(part: torch.Tensor, overlap: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from genrobust.core import ImageSet, StudyData
 from genrobust.data import APART, Names, leave_out, names_if_known
@@ -15,24 +15,18 @@ _DATE = re.compile(r"(?:19|20)\d{6}")  # a day has many photographs of many thin
 _NAMES = 3  # of a class: where there are no more, the name may be that of the class or the set, as in n01440764_10026
 
 
-def apart_from_tests(
-    data: StudyData, rule: ImageRule | None, chosen_by: Collection[str] = ()
-) -> tuple[StudyData, list[str]]:
+def apart_from_tests(data: StudyData, rule: ImageRule | None) -> tuple[StudyData, list[str]]:
     """Remove learned images that belong together with a test image by `rule`. Return a notice for each such set.
 
-    A set that lacks the column of the rule does not change.
-
-    Args:
-        chosen_by: The sets that something is chosen by, or that are scored. If it names the shifted validation set,
-            this set counts as a test set.
+    The other sets do not share names with the shifted validation set either. A set that lacks the column of the rule
+    does not change.
 
     Raises:
         UserError: No image of a set is left, or no training image of a class.
     """
     if rule is None:
         return data, []
-    own = data.shifted_val
-    chosen = {*names_apart(own, rule)} if own is not None and own.name in chosen_by else set()
+    chosen = set() if data.shifted_val is None else {*names_apart(data.shifted_val, rule)}
     tested = {name for images in data.tests.values() for name in names_apart(images, rule)}
     left: dict[str, ImageSet] = {}
     notices = []

@@ -32,9 +32,11 @@ _FIXED = {
 _CORNERS = (4, 5, 6, 7)
 # The views of an image and of another that are compared.
 PAIRS = (
-    (WHOLE, WHOLE), (INNER, INNER), (INNER, WHOLE), (WHOLE, INNER), (CENTER, WHOLE), (WHOLE, CENTER), (INNER, CORE),
+    *((WHOLE, WHOLE), (INNER, INNER), (INNER, WHOLE), (WHOLE, INNER)),
+    *((CENTER, WHOLE), (WHOLE, CENTER), (INNER, CORE), (CORE, INNER)),
     *((WHOLE, corner) for corner in _CORNERS),
-)  # fmt: skip
+    *((corner, WHOLE) for corner in _CORNERS),
+)
 # Frequencies below it are kept, in half cycles a view: a copy that is moved by 1/32 of the view keeps them.
 _FREQUENCIES = 7
 # Contrast of a view, in gray levels, below which it counts as flat.
@@ -146,9 +148,7 @@ def _starts(views: Views, step: int) -> range:
     return range(0, len(views), step)
 
 
-def _candidates(
-    own: Views, rows: slice, others: Views, count: int, bound: float, first: int | None
-) -> torch.Tensor:
+def _candidates(own: Views, rows: slice, others: Views, count: int, bound: float, first: int | None) -> torch.Tensor:
     likeness, places = [], []
     for start in _starts(others, _OTHERS):
         alike = _likeness(own, rows, others, slice(start, start + _OTHERS))
@@ -175,7 +175,9 @@ def _likeness(own: Views, rows: slice, others: Views, columns: slice) -> torch.T
     return best
 
 
-def best_pairs(own: Views, rows: torch.Tensor, others: Views, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def best_pairs(
+    own: Views, rows: torch.Tensor, others: Views, columns: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return for P pictures `rows` and `columns` the most similar pair of views, and whether one is mirrored.
 
     Returns:

@@ -27,10 +27,9 @@ from genrobust.core import (
     replacing,
 )
 from genrobust.data import describe_broken
-from genrobust.leaks import hash_contents
+from genrobust.leaks import NEAR_VERSION, hash_contents
 
 ROOM, FILE = "census", "arrays.npz"
-NEAR_VERSION = 2  # raise it where other images count as near copies
 
 
 @dataclass(frozen=True)
@@ -62,28 +61,37 @@ class Census:
         return self._known(images.name, {"images": images.fingerprint}, read)["contents"]
 
     def near_copies(self, images: ImageSet, tests: Mapping[str, ImageSet]) -> np.ndarray:
-        """Return for each of `images` the place in `tests` of the set with its near copy, int64, -1 for none.
+        """Return for each of `images` the place of its near copy among the images of `tests`, -1 for none: int64 [N].
 
-        Sets that both come with genrobust hold none of each other.
+        The places count through the test sets, one set after the other. Sets that both come with genrobust hold no
+        near copies of each other.
 
         Raises:
             UserError: An image cannot be read.
             GenrobustError: What is kept is damaged.
         """
-        places = [i for i, test in enumerate(tests.values()) if not (images.packaged and test.packaged)]
-        others = [list(tests.values())[i] for i in places]
+        others: list[ImageSet] = []
+        places = [np.zeros(0, dtype=np.int64)]
+        first = 0
+        for test in tests.values():
+            if len(test) and not (images.packaged and test.packaged):
+                others.append(test)
+                places.append(np.arange(first, first + len(test)))
+            first += len(test)
 
         def find() -> Arrays:
             from genrobust.leaks import find_near_copies
 
-            theirs = [self.thumbnails(of) for of in others]
-            return {"near": find_near_copies(images, self.thumbnails(images), others, theirs)}
+            theirs = np.concatenate([self.thumbnails(other) for other in others])
+            own = self.thumbnails(images)
+            with progress_bar(f"looking for copies in {images.name}", len(images)) as bar:
+                return {"near": find_near_copies(own, theirs, bar.advance)}
 
         if not others or not len(images):
             return np.full(len(images), -1)
         inputs = {"images": images.fingerprint, "tests": [of.fingerprint for of in others], "version": NEAR_VERSION}
         near = self._known(f"near copies in {images.name}", inputs, find)["near"]
-        return np.where(near < 0, -1, np.array(places)[near])
+        return np.where(near < 0, -1, np.concatenate(places)[near])
 
     def thumbnails(self, images: ImageSet) -> np.ndarray:
         """Return the thumbnails of `images`, as `find_near_copies` takes them.
@@ -112,7 +120,8 @@ class Census:
                 made, broken = thumbnails(images, bar.advance)
             return {"thumbnails": made, "broken": np.array(broken, dtype=np.int64)}
 
-        known = dict(self._known(f"thumbnails of {images.name}", {"images": images.fingerprint}, read))
+        inputs = {"images": images.fingerprint, "version": NEAR_VERSION}
+        known = dict(self._known(f"thumbnails of {images.name}", inputs, read))
         if places := known["broken"].tolist():  # not by now, perhaps: a fingerprint knows no modes of files
             from genrobust.leaks import thumbnails
 

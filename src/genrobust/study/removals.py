@@ -11,6 +11,7 @@ from genrobust.core import ImageSet, StudyData, Subset, fair_order
 from genrobust.data import Broken, with_derived, withhold, without_broken
 from genrobust.leaks import (
     Copies,
+    LabelConflict,
     apart_from_tests,
     describe_same_names,
     without_copies,
@@ -22,7 +23,7 @@ from genrobust.study.census import Census
 
 NEAR_COPIES_UP_TO = 300_000  # images of all sets together: 5 minutes on one core
 
-Notice = Copies | Broken | str
+Notice = Copies | LabelConflict | Broken | str
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,14 @@ def remove_leaks(data: StudyData, rules: Rules) -> Removed:
             f"near copies of test images are not looked for among {_count(data):,} images, which takes minutes: "
             "set data.near_copies to leave-out, or to keep"
         )
-    data, leaks = without_leaks(data, rules.census.contents, rules.find_near_copies, rules.chosen_by, rules.scored)
+    data, leaks = without_leaks(data, rules.census.contents, rules.find_near_copies, rules.chosen_by)
     return data, [*notices, *leaks]
 
 
 def remove_groups_of_tests(data: StudyData, rules: Rules) -> Removed:
     """Remove images whose group, such as a person or a place, is also in a test set."""
     config = rules.recipe.data
-    data, notices = apart_from_tests(data, config.groups_apart, rules.chosen_by | rules.scored)
+    data, notices = apart_from_tests(data, config.groups_apart)
     if config.groups_apart is None and config.together is None:
         notices = [describe_same_names(images, data.tests) for images in data.learned.values()]
     return data, [notice for notice in notices if notice]

@@ -11,7 +11,7 @@ from pictures import jpeg, picture
 from PIL import Image, ImageOps
 
 from genrobust.core import StudyData
-from genrobust.leaks import NEAR, frame, nearest
+from genrobust.leaks import NEAR, nearest, thumbnail
 from genrobust.tools.audit.copies import ITSELF, duplicates
 
 
@@ -37,7 +37,7 @@ DISGUISES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def frames(images: list[Image.Image]) -> np.ndarray:
-    return np.stack([frame(image) for image in images])
+    return np.stack([thumbnail(image) for image in images])
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,6 @@ def test_a_block_of_any_size_finds_the_same(
 ) -> None:
     some = frames(sets["emoji"])
     whole = nearest(some, some, itself=True)
-    monkeypatch.setattr("genrobust.leaks.fingerprint._BLOCK", 7)
+    monkeypatch.setattr("genrobust.leaks.near_copies._BLOCK", 7)
     parts = nearest(some, some, itself=True)
     assert (whole.index.tolist(), whole.distance.tolist()) == (parts.index.tolist(), parts.distance.tolist())

@@ -105,7 +105,7 @@ def test_the_page_loads_nothing_and_runs_nothing_and_is_the_same_each_time(photo
 @pytest.mark.parametrize(("after", "kept"), [pytest.param(60, 14, marks=pytest.mark.thorough), (140, 72)])
 def test_an_interrupted_audit_goes_on_where_it_was(photos, clip_folder, monkeypatch, after, kept):
     for name, size in (
-        ("leaks.fingerprint._BLOCK", 7),
+        ("leaks.near_copies._BLOCK", 7),
         ("classifiers.predict.in_parts.PART", 4),
     ):
         monkeypatch.setattr(f"genrobust.{name}", size)

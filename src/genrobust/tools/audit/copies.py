@@ -10,7 +10,6 @@ from genrobust.leaks import NEAR, Neighbors
 
 MAX_PAIRS = 24  # nearest pairs to show
 ITSELF = "itself"  # name of the dataset as the other set
-EXACT = 1e-6  # distance below which two pictures differ only by rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,8 @@ def duplicates(against: str, size: int, neighbors: Neighbors, is_test: bool = Fa
     Args:
         neighbors: The nearest image of each in the set `against`, of `size` images.
     """
-    is_exact = (neighbors.distance < EXACT) & ~neighbors.mirrored
     is_copy = neighbors.distance < NEAR
+    is_exact = neighbors.identical & is_copy
     exact = int(is_exact.sum())
     return Duplicates(
         against=against,

@@ -46,7 +46,7 @@ from genrobust.data import (
     least_agreeing,
     qualities,
 )
-from genrobust.leaks import frame, nearest
+from genrobust.leaks import nearest, thumbnail
 from genrobust.study import AuditSets
 from genrobust.tools.audit.copies import ITSELF, Duplicates, duplicates
 
@@ -159,29 +159,30 @@ class Measuring:
             searched[ITSELF] = dataset
         if not searched:
             return
-        own_frames = self._frames(dataset)
+        own = self._thumbnails(dataset)
         for name, others in searched.items():
             is_itself = others is dataset
-            frames = own_frames if is_itself else self._frames(others)
+            theirs = own if is_itself else self._thumbnails(others)
             parts = self.parts.child("neighbors", dataset.fingerprint, others.fingerprint, is_itself)
             with progress_bar(f"looking for copies, {name}", len(dataset)) as bar:
-                neighbors = nearest(own_frames, frames, itself=is_itself, parts=parts, advance=bar.advance)
+                neighbors = nearest(own, theirs, itself=is_itself, parts=parts, advance=bar.advance)
             audit.by_image[DISTANCE + name] = neighbors.distance.tolist()
             audit.by_image[NEAREST + name] = [others.keys[i] for i in neighbors.index]
             audit.copies.append(duplicates(name, len(others), neighbors, name in sets.tests))
 
-    def _frames(self, images: ImageSet) -> np.ndarray:
-        """Read the frames of `images`, uint8 [N, 72, 64]."""
+    def _thumbnails(self, images: ImageSet) -> np.ndarray:
+        """Read the thumbnails of `images`."""
         with reading_pool() as pool:
 
             def read(part: ImageSet, advance: Advance) -> Arrays:
-                frames = []
-                for image_frame in pool.map(lambda i: frame(part.image(i)), range(len(part))):
-                    frames.append(image_frame)
+                made = []
+                for one in pool.map(lambda i: thumbnail(part.image(i)), range(len(part))):
+                    made.append(one)
                     advance(1)
-                return {"frames": np.stack(frames)}
+                return {"thumbnails": np.stack(made)}
 
-            return compute_in_parts(images, 1, self.parts.child("frames"), read, f"reading {images.name}")["frames"]
+            parts = self.parts.child("thumbnails")
+            return compute_in_parts(images, 1, parts, read, f"reading {images.name}")["thumbnails"]
 
     def _embed(self, audit: Audit, folder: Path) -> None:
         """Add the measures of a CLIP in `folder`."""
