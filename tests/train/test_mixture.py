@@ -107,8 +107,13 @@ def test_per_class_and_fraction_take_nested_prefixes(job):
     assert taken(fraction=0.001, per_class=4) == taken(per_class=1)
 
 
-@pytest.mark.parametrize(("crop", "limit"), [("square", "CACHE_BYTES"), ("random-resized", "WHOLE_BYTES")])
-def test_images_that_fit_into_memory_are_read_once_and_pixels_do_not_depend_on_it(job, monkeypatch, crop, limit):
+@pytest.mark.parametrize(
+    ("crop", "limit", "needed"),
+    [("square", "CACHE_BYTES", 40 * 32 * 32 * 3), ("random-resized", "WHOLE_BYTES", 40 * 64 * 64 * 4)],
+)
+def test_images_that_fit_into_memory_are_read_once_and_pixels_do_not_depend_on_it(
+    job, monkeypatch, crop, limit, needed
+):
     reads = []
 
     class Watched(Subset):
@@ -121,9 +126,10 @@ def test_images_that_fit_into_memory_are_read_once_and_pixels_do_not_depend_on_i
         mixture = Mixture([Source("real", Watched(job.real, range(40)))], 40, 32, crop)
         return torch.cat([mixture.batch(0, step)[0] for step in range(2)])
 
+    monkeypatch.setattr(batch_pixels, limit, needed)
     kept = two_epochs()
     assert sorted(reads) == list(range(40))
-    monkeypatch.setattr(batch_pixels, limit, 0)
+    monkeypatch.setattr(batch_pixels, limit, needed - 1)
     assert torch.equal(kept, two_epochs()) and len(reads) == 80
 
 

@@ -152,7 +152,8 @@ def save_checkpoint(
         info = replace(info, training={**info.training, "study": images.study})
     if manifest is None:
         manifest = artifact.manifest() if artifact.is_begun else checkpoint_manifest({}, save_checkpoint)
-    artifact.publish(replace(manifest, about=asdict(info)), names)
+    # Files of the unfinished training, such as its saved state, are no files of the checkpoint.
+    artifact.publish(replace(manifest, about=asdict(info), files={}), names)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
