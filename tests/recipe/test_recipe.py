@@ -162,6 +162,8 @@ MISTAKES = [  # change to SMALL, what the error names
     (dataset(filter={"drop": 0.1, "by": "clip", "clip": "a", "arm": "x"}), "datasets.few.filter: arm: it belongs to"),
     (dataset(filter={"drop": 0.019}), "datasets.few.filter.drop: 0.019 of the 50 images of a class is none"),
     ({"evaluate": {"tests": []}}, "evaluate.tests: an empty list"),
+    *(({"tune": {"over": {key: [1]}}}, f"tune.over: {key!r} is no key of an arm") for key in ("train", "seeds", "a.b")),
+    *(({"tune": {"over": {"weight": value}}}, "tune.over: weight: give a list") for value in ([], 2)),
     (dataset() | {"finetune": {"steps": 90}}, "finetune: it trains nothing: give a dataset finetuned: true"),
     (dataset(finetuned=True) | {"class_model": {}}, "class_model: it trains nothing"),
     *(

@@ -1,4 +1,4 @@
-"""The options that several commands share, each with its help text."""
+"""The options that several commands share, with their help texts."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,19 +6,19 @@ from typing import Annotated, Any
 import typer
 
 OUT = "runs"
-MOST_AT_ONCE = 65_536  # images in a batch: more fit no device's memory
-MOST_WORKERS = 4096  # more processes than a machine has room for
+MOST_AT_ONCE = 65_536  # images in a batch
+MOST_WORKERS = 4096
 
 
 def option(usage: str, help: str, **settings: Any) -> Any:
-    """An option from its usage, such as ``--seed N``: its names, then what its value is called; a flag has none."""
+    """Return an option. Its usage is its names and the name of its value, as in ``--seed N``. A flag has no value."""
     words = usage.split()
     names = [word for word in words if word.startswith("-")]
     return typer.Option(*names, metavar=" ".join(words[len(names) :]), help=help, **settings)
 
 
 def argument(name: str, help: str, **settings: Any) -> Any:
-    """A positional argument, such as ``DATASET``."""
+    """Return a positional argument, such as ``DATASET``."""
     return typer.Argument(metavar=name, help=help, **settings)
 
 
@@ -31,8 +31,10 @@ Sets = Annotated[
     option("--set KEY=VALUE", "Override a key: --set train.steps=200; repeatable."),
 ]
 Out = Annotated[str, option("--out --runs DIR|URL", "The folder of studies, or a URL such as s3://bucket/runs.")]
-Runs = Annotated[str, option("--runs DIR|URL", "The folder of studies, where recipes find what they made.")]
-Run = Annotated[bool, option("--run", "Make what is missing of a recipe first, such as its classifier.")]
+Runs = Annotated[str, option("--runs DIR|URL", "The folder of studies, where a recipe finds its finished work.")]
+Run = Annotated[
+    bool, option("--run", "Run the missing jobs of a recipe first, such as the training of its classifier.")
+]
 DatasetSpec = Annotated[str, argument("DATASET", "RECIPE:DATASET, a generated dataset, or image folders.")]
 Quick = Annotated[bool, option("--quick", "Use the recipe's short version, as a first test.")]
 Device = Annotated[str | None, option("--device NAME", "cuda, mps, cpu or auto.")]
@@ -51,7 +53,10 @@ Classifier = Annotated[
 Clip = Annotated[str | None, option("--clip FOLDER", "A CLIP that transformers saved; pictograms is the embedded one.")]
 Against = Annotated[str | None, option("--against DIR|RECIPE", "The real images; a recipe adds its test sets.")]
 Overwrite = Annotated[bool, option("--overwrite", "Replace existing output.")]
-ExecutorName = Annotated[str | None, option("--executor NAME", "Where jobs run: local, slurm or ray.")]
+ExecutorName = Annotated[
+    str | None,
+    option("--executor NAME", "Where jobs run: local, slurm or ray."),
+]
 Workers = Annotated[
     int | None,
     option(
