@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from genrobust.core import UserError
-from genrobust.recipe import GeneratorConfig, parse_recipe
+from genrobust.recipe import GeneratorConfig, count_dropped, parse_recipe
 
 
 def parse(**sections):
@@ -105,3 +105,34 @@ def test_a_dataset_of_templates_leaves_out_the_file_of_the_others():
     assert prompts.model_dump() == {
         "strategy": "single", "templates": "openai", "file": None, "negative_prompt": "a blur"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ({"drop": 0.3}, "the lowest 30 % of each class, by the classifier of the arm real"),
+        (
+            {"by": "clip", "clip": "pictograms", "threshold": 0.25},
+            "images that score below 0.25, by the CLIP pictograms",
+        ),
+        ({"by": "list", "file": "a/review.json"}, "the images that review.json rejects"),
+    ],
+)
+def test_a_filter_says_what_it_leaves_out(rule, words):
+    assert parse(datasets={"few": {"filter": rule}}).filter_of("few").in_words() == words
+
+
+@pytest.mark.parametrize(
+    ("share", "images", "dropped"), [(0.29, 100, 29), (0.3, 10, 3), (0.5, 3, 1), (0.99, 100, 99), (0.3, 3, 0)]
+)
+def test_a_filter_drops_the_share_rounded_down(share, images, dropped):
+    assert count_dropped(share, images) == dropped
+
+
+def test_inputs_and_kinds_of_prompts_follow_from_the_mode():
+    reads = {mode: section(mode=mode) for mode in ("labels", "images", "labels+images", "class")}
+    assert [mode for mode, config in reads.items() if config.reads_text] == ["labels", "labels+images"]
+    assert [mode for mode, config in reads.items() if config.reads_images] == ["images", "labels+images"]
+    instructed = parse(generator={"mode": "edit"}, generate={"prompts": {"templates": ["turn this {} into a sketch"]}})
+    assert instructed.generator.reads_instructions
+    assert instructed.class_prompts.templates == "pictograms" != instructed.generate.prompts.templates

@@ -55,7 +55,7 @@ class FoundNames:
         ]
 
     def notice(self, consequence: str) -> str | None:
-        """Say how many images have a name, and the `consequence` for the others. None where all have one."""
+        """Say how many images have a name, and the `consequence` for the others. None if all have one."""
         unnamed = self.unnamed()
         if not unnamed:
             return None

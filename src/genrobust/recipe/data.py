@@ -184,8 +184,8 @@ class DataConfig(Choice):
     `broken: skip` leaves out training images that cannot be read; `stop` lists them in an error. A broken test image is
     always an error.
 
-    `packed` reads training images from copies of which only the crop is decoded, for `crop: random-resized`. Their
-    pixels differ a little, and so do checkpoints.
+    `packed` makes copies of the training images, so that `crop: random-resized` decodes only the crop. Their pixels
+    differ a little, and so do checkpoints.
     """
 
     chosen_by = "source"
@@ -194,7 +194,7 @@ class DataConfig(Choice):
     own_clip: ClassVar[str | None] = None  # of `retrieved.clip`
     own_prompts: ClassVar[str] = "openai"  # of `generate.prompts.templates`
     together: ClassVar[ImageRule | None] = None  # of `groups_apart`, within the source
-    has_published_lines: ClassVar[bool] = False  # baseline lines of standard models, without their accuracies
+    has_published_lines: ClassVar[bool] = False  # baseline lines alone
     needs: ClassVar[str] = ""  # the requirements of the source, in words
 
     source: str = "pictograms"

@@ -31,7 +31,8 @@ class GeneratorConfig(Choice):
 
     chosen_by = "engine"
     registry = ENGINES
-    unsampled: ClassVar[tuple[str, ...]] = ()  # keys that change no image, or whose files are known by their content
+    # Keys that change no image, or name files whose content is hashed elsewhere.
+    unsampled: ClassVar[tuple[str, ...]] = ()
 
     mode: str = "labels"
     engine: str = "diffusers"
@@ -211,8 +212,12 @@ class FilterConfig(Section):
     def in_words(self) -> str:
         """Describe the rule: "the lowest 30 % of each class, by the classifier of the arm real"."""
         if self.file is not None:
-            return f"those that {self.file.name} rejects"
-        which = f"the lowest {100 * self.drop:g} % of each class" if self.drop else f"those below {self.threshold:g}"
+            return f"the images that {self.file.name} rejects"
+        which = (
+            f"the lowest {100 * self.drop:g} % of each class"
+            if self.drop
+            else f"images that score below {self.threshold:g}"
+        )
         judge = f"the CLIP {self.clip}" if self.by == "clip" else f"the classifier of the arm {self.arm}"
         return f"{which}, by {judge}"
 

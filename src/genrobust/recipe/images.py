@@ -51,5 +51,5 @@ def _shorten(images: ImagesConfig, dump: SerializerFunctionWrapHandler, info: Se
 
 
 NamedImages = Annotated[ImagesConfig, WrapValidator(_accept_path)]
-# The same, written in a recipe as a path where a path is enough.
+# The same, but a recipe writes a path alone if this is enough.
 Images = Annotated[NamedImages, WrapSerializer(_shorten)]

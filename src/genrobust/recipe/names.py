@@ -35,7 +35,7 @@ def _check_folder(text: str) -> str:
     if is_device or text[0] in ".-" or text[-1] == "." or len(text.encode()) > LONGEST:
         raise ValueError("no folder can be called so on every system: choose another name")
     if text.casefold() in KEPT:
-        raise ValueError("the folder of this name is where studies keep their work: choose another name")
+        raise ValueError("studies keep their work in a folder of this name: choose another name")
     return text
 
 

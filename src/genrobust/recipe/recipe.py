@@ -218,7 +218,7 @@ class Recipe(Section):
         if not (has_reference and is_compared):
             raise ValueError(
                 f"{where}.than: a claim about a group compares it with the references of its arms, an arm or a group; "
-                f"that of {claim.arm!r} is {repr(reference) if has_reference else 'none'}"
+                f"the reference of {claim.arm!r} is {repr(reference) if has_reference else 'none'}"
             )
 
     @model_validator(mode="after")
@@ -306,7 +306,7 @@ class Recipe(Section):
         parts = [part for arm in self.arms for part in arm.mixture]
         mixed = any(part.source == RETRIEVED_WITHHELD or part.cells == "withheld" for part in parts)
         if mixed and not self.data.retrieved.without.cells:
-            raise ValueError("data.retrieved.without: an arm mixes what is withheld: name cells to withhold")
+            raise ValueError("data.retrieved.without: an arm mixes withheld images: name cells to withhold")
         return self
 
     @model_validator(mode="after")
