@@ -28,7 +28,7 @@ from genrobust.data import begin_dataset, write_shard
 from genrobust.data.imagenet_classes import wnids
 from genrobust.recipe import parse_recipe
 from genrobust.study import Named, Studies, Study, open_all
-from genrobust.study.seen import Seen
+from genrobust.study.steps.seen import Seen
 from genrobust.tools.benchmark.page import benchmark_verdict
 from genrobust.tools.benchmark.running import BenchmarkJob, _open_real, run_benchmark
 
