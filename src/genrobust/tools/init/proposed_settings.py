@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from genrobust.classifiers import BICUBIC, Initial, has_fixed_size
+from genrobust.classifiers import Initial, has_fixed_size
 from genrobust.core import ImageSet, UserError, available_devices, bare_name, cores
 from genrobust.tools.init.starting_network import choose_start
 from genrobust.tools.init.user_images import UserImages
@@ -112,17 +112,14 @@ def propose(images: UserImages, wishes: Wishes) -> dict[str, Any]:
         added = max(added, per_class * len(counts))
     largest = len(data.train) + added
 
-    # All arms are tested on images that are prepared alike, and an arm from scratch prepares them bicubically.
-    beside = network is not None and network.blueprint.interpolation == BICUBIC
     sizes = {shift: len(data.tests[shift]) for shift in data.shifts}
     has_line = network is None and bool(sizes) and len(data.tests[data.clean]) >= LEAST_CLEAN
     grid = GRID if has_line else 0
-    arms = 2 + photographs + 2 * with_generated + (data.retrieval is not None) + beside
+    arms = 2 + photographs + 2 * with_generated + (data.retrieval is not None)
     trainings = SEEDS * arms + grid
     size = max(32, min(side, LARGEST[gpu]) // 32 * 32) if network is None else _tuned_size(network, gpu)
     seconds = math.inf if gpu else STUDY_SECONDS * cores() / trainings
-    scratch = propose_length(SCRATCH, len(data.train), largest, size, seconds)
-    tuned = propose_length(TUNED, len(data.train), largest, size, seconds)
+    pace = SCRATCH if network is None else TUNED
     return {
         "own": own,
         "server": wishes.server,
@@ -137,9 +134,7 @@ def propose(images: UserImages, wishes: Wishes) -> dict[str, Any]:
         "largest": largest,
         "size": size,
         "own_size": size if network is None else network.blueprint.image_size,
-        "plan": scratch if network is None else tuned,
-        "scratch": scratch,
-        "beside": beside,
+        "plan": propose_length(pace, len(data.train), largest, size, seconds),
         "init": None if network is None else network.opened.name,
         "knows_classes": network is not None and _knows(network, images),
         "trainings": trainings,

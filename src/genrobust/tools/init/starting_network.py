@@ -73,6 +73,5 @@ def _open(name: str, class_names: Mapping[str, str]) -> Initial:
 
 
 def _start_from(name: str, network: Initial) -> Start:
-    trained_on = "ImageNet" if name in (PACKAGED, LARGER) else "what its name tells"
-    line = f"starts from the pretrained network {name}, trained on {trained_on}, which may hold your classes and styles"
-    return Start(network, line)
+    about = " (trained on ImageNet)" if name in (PACKAGED, LARGER) else ""
+    return Start(network, f"starts from the pretrained network {name}{about}, which may know your classes and styles")
