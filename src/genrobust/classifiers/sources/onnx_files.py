@@ -1,4 +1,4 @@
-"""Classifiers as ONNX files: what one says of itself, and a network that runs it. Needs the extra `onnx`."""
+"""Open classifiers in ONNX files. Needs the extra `onnx`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ LABELS, DESCRIPTIONS, CONFIG = "label_names", "label_descriptions", "pretrained_
 EXPECTED_FORMAT = (
     "a classifier has one input, RGB images [batch, 3, N, N] as uint8 or float32, and one output of logits"
 )
-LOCATION = rb"\n\x08location\x12"  # in protobuf, before the name of a file that holds a tensor and its length in a byte
+# In protobuf, this precedes the length, in a byte, and the name of a file that holds a tensor.
+LOCATION = rb"\n\x08location\x12"
 MOST_PIXELS = 8192  # of a side: far above what any classifier sees
 _IS_FLOAT = {"tensor(uint8)": False, "tensor(float)": True}
-_NEAR_ONE = 1e-3  # how far the sum of a row of float16 probabilities may be from 1
+_NEAR_ONE = 1e-3  # the sum of a row of float16 probabilities is this near to 1
 log = logging.getLogger(__name__)
 
 
@@ -40,31 +41,40 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, path: Path, device: torch.device | str = "cpu", ends_in_softmax: bool = False) -> None:
         super().__init__()
-        self.session, self.ends_in_softmax = _start_session(path, torch.device(device).type), ends_in_softmax
+        self.session = _start_session(path, torch.device(device).type)
+        self.ends_in_softmax = ends_in_softmax
 
     def forward(self, images: Tensor) -> Tensor:
-        pixels, expected = images.cpu().contiguous(), self.session.get_inputs()[0]
+        pixels = images.cpu().contiguous()
+        expected = self.session.get_inputs()[0]
         if _IS_FLOAT[expected.type]:
             pixels = pixels.float() / 255
         parts = pixels.split(1) if expected.shape[0] == 1 else [pixels]
-        outputs = torch.cat([torch.from_numpy(self.session.run(None, {expected.name: p.numpy()})[0]) for p in parts])
-        return outputs.float().clamp(min=torch.finfo().tiny).log() if self.ends_in_softmax else outputs
+        outputs = []
+        for part in parts:
+            (output,) = self.session.run(None, {expected.name: part.numpy()})
+            outputs.append(torch.from_numpy(output))
+        joined = torch.cat(outputs)
+        if self.ends_in_softmax:
+            return joined.float().clamp(min=torch.finfo().tiny).log()
+        return joined
 
 
 def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
-    """Open the classifier in the ONNX file `path`; `names` are those that the user has for its classes.
+    """Open the classifier in the ONNX file `path`. `names` are as for `class_ids`.
 
     It has one input, RGB images of one square size as uint8 or as float32 in [0, 1], and one output: logits, or the
-    probabilities of a softmax, which are recognized. Its metadata may say, as timm's configurations do, how images are
-    prepared and what the classes are.
+    probabilities of a softmax, which are recognized. Its metadata may hold the preparation of images and the classes,
+    with the keys of timm's configurations.
 
     Raises:
-        UserError: A file of another kind, or classes of unknown names; or onnxruntime is not installed.
+        UserError: The file is of another kind, the names of its classes are unknown, or onnxruntime is not installed.
     """
     network = OnnxNetwork(path)
     size, takes_floats = _input_format(network.session, path)
     metadata = _read_metadata(network.session, path)
-    label_names, config = metadata.label_names, metadata.pretrained_cfg
+    label_names = metadata.label_names
+    config = metadata.pretrained_cfg
     with reading(path, ValueError):
         weights = _hash_weights(path)
     with blame_network(str(path)):
@@ -79,7 +89,8 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
             raise UserError(f"{path} takes images of {size} px, and its {CONFIG} says {data['input_size']}")
         transform, description = prepare_as_timm(data)
     else:
-        transform, description = partial(prepare, size=size), protocol(size)
+        transform = partial(prepare, size=size)
+        description = protocol(size)
     if takes_floats:
         description += "; pixels in [0, 1], which the file normalizes itself"
         log.warning(
@@ -88,7 +99,8 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
         )
     ends_in_softmax = _are_probabilities(outputs)
     if ends_in_softmax:
-        weights = digest([weights, "softmax"], 64)  # probabilities that were saved as logits are not read again
+        # Predictions that were saved before softmax was recognized must not be used.
+        weights = digest([weights, "softmax"], 64)
         log.warning(
             f"{path} ends in a softmax: the logarithms of its probabilities are taken for logits. Probabilities that "
             "it rounds to 0 are equal: the negative log-likelihood, and answers on test sets of other classes, are "
@@ -105,13 +117,21 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     def load(device: torch.device) -> nn.Module:
         return OnnxNetwork(path, device, ends_in_softmax).eval()
 
-    shown = metadata.label_descriptions or {}
-    return OpenClassifier(str(path), classes, weights, transform, description, load, descriptions=shown)
+    return OpenClassifier(
+        name=str(path),
+        classes=classes,
+        weights_hash=weights,
+        prepare=transform,
+        preparation=description,
+        load=load,
+        descriptions=metadata.label_descriptions or {},
+    )
 
 
 def _are_probabilities(outputs: Tensor) -> bool:
     """Return whether each row of `outputs`, float [B, K], is a distribution over the classes, as a softmax gives."""
-    return bool((outputs >= 0).all() and ((outputs.double().sum(dim=1) - 1).abs() < _NEAR_ONE).all())
+    distances = (outputs.double().sum(dim=1) - 1).abs()
+    return bool((outputs >= 0).all() and (distances < _NEAR_ONE).all())
 
 
 def _may_be_probabilities(outputs: Tensor) -> bool:
@@ -135,7 +155,8 @@ def _input_format(session: Any, path: Path) -> tuple[int, bool]:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
         raise UserError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: {EXPECTED_FORMAT}")
-    shape, kind = inputs[0].shape, inputs[0].type
+    shape = inputs[0].shape
+    kind = inputs[0].type
     is_square = len(shape) == 4 and shape[1] == 3 and isinstance(shape[2], int) and shape[2] == shape[3]
     is_square = is_square and 1 <= shape[2] <= MOST_PIXELS
     if kind not in _IS_FLOAT or not is_square or (isinstance(shape[0], int) and shape[0] != 1):
@@ -145,15 +166,18 @@ def _input_format(session: Any, path: Path) -> tuple[int, bool]:
 
 
 def _read_metadata(session: Any, path: Path) -> ClassifierMetadata:
-    metadata, keys = session.get_modelmeta().custom_metadata_map, (LABELS, DESCRIPTIONS, CONFIG)
+    metadata = session.get_modelmeta().custom_metadata_map
+    keys = (LABELS, DESCRIPTIONS, CONFIG)
     with reading(f"the metadata {', '.join(keys)} of {path}", ValueError, TypeError):
-        return ClassifierMetadata.model_validate({key: parse_json(metadata[key]) for key in keys if metadata.get(key)})
+        values = {key: parse_json(metadata[key]) for key in keys if metadata.get(key)}
+        return ClassifierMetadata.model_validate(values)
 
 
 def _hash_weights(path: Path) -> str:
-    """Return the SHA-256 of the file, or of it and the files beside it that hold some of its weights.
+    """Hash the file, and files in its folder that hold some of its weights.
 
-    Raises ValueError where these lie elsewhere.
+    Raises:
+        ValueError: Some of its weights are in another folder.
     """
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
         ends = [entry.end() for entry in re.finditer(LOCATION, content)]
@@ -164,7 +188,8 @@ def _hash_weights(path: Path) -> str:
     for name in names:
         if not (folder / name).resolve().is_relative_to(folder):
             raise ValueError(f"it has weights outside its folder, in {name!r}")
-    return digest([hash_file(path), {name: hash_file(folder / name) for name in names}], 64)
+    others = {name: hash_file(folder / name) for name in names}
+    return digest([hash_file(path), others], 64)
 
 
 def _start_session(path: Path, device: str) -> Any:
@@ -177,8 +202,10 @@ def _start_session(path: Path, device: str) -> Any:
     providers = [p for p in preferred if p in onnxruntime.get_available_providers()]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it would slow down what runs beside it
+    # Spinning threads would slow down other processes.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(path, options, providers=[*providers, "CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common class but this one
+    except Exception as error:
+        # The errors of onnxruntime have no other common class.
         raise UserError(f"{path} is no ONNX file that onnxruntime can run: {error}") from error
