@@ -22,7 +22,10 @@ def argument(name: str, help: str, **settings: Any) -> Any:
     return typer.Argument(metavar=name, help=help, **settings)
 
 
-CLASSIFIER = "RECIPE:ARM, a checkpoint or timm folder, a timm name, hf-hub:NAME, ARCHITECTURE@FILE, or an .onnx file"
+CLASSIFIER = (
+    "RECIPE:ARM, a checkpoint or timm folder, a timm name, packaged:NAME, hf-hub:NAME, ARCHITECTURE@FILE, or an .onnx "
+    "file"
+)
 MODELS = option("--models [NAME=]MODEL", f"A recipe, {CLASSIFIER}; repeatable.")
 
 RecipeName = Annotated[str, argument("RECIPE", "The name of an installed recipe, or a .yaml file.")]

@@ -34,7 +34,8 @@ def init(
     pretrained: Annotated[
         str | None,
         option(
-            "--pretrained NAME", "The network to start from (train.init), or scratch; default: one for photographs."
+            "--pretrained NAME",
+            "The network to start from (train.init), or scratch; default for photographs: packaged:efficientnet-lite0.",
         ),
     ] = None,
     server: Annotated[
