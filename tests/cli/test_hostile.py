@@ -137,8 +137,8 @@ FILES = [  # links, pipes and programs in data; tests/fuzz changes bytes and mem
 def nan_weights(folder: Path) -> None:
     import torch
 
-    from genrobust.classifiers.networks.checkpoints import CheckpointInfo
-    from genrobust.classifiers.networks.models import create_classifier, save_checkpoint
+    from genrobust.classifiers.networks.checkpoint_info import CheckpointInfo
+    from genrobust.classifiers.networks.classifier_network import create_classifier, save_checkpoint
 
     model = create_classifier("test_resnet", 2, 32)
     torch.nn.init.constant_(next(model.parameters()), float("nan"))
@@ -185,8 +185,8 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import numpy as np
     import torch
 
-    from genrobust.classifiers.networks.checkpoints import CheckpointInfo
-    from genrobust.classifiers.networks.models import create_classifier, save_checkpoint
+    from genrobust.classifiers.networks.checkpoint_info import CheckpointInfo
+    from genrobust.classifiers.networks.classifier_network import create_classifier, save_checkpoint
     from genrobust.data.shard_files import write_shard
     from genrobust.data.shards import begin_dataset, finish_dataset
 

@@ -57,7 +57,7 @@ def test_the_makers_do_not_depend_on_what_is_loaded(made: dict[str, dict[str, st
 DECIDE = {
     "checkpoint": {"train.loop", "recipe.classify", "recipe.numbers", "data.image_files", "train.methods.full"},
     "dataset": {"generate.generation", "generate.engines.diffusers", "generate.modes.labels", "data.shard_files"},
-    "predictions": {"classifiers.predict.predicting", "classifiers.sources.checkpoint", "data.image_files"},
+    "predictions": {"classifiers.predict.predict_sets", "classifiers.sources.own_checkpoints", "data.image_files"},
 }
 # Packages and modules that no artifact of such a study reaches.
 UNREACHED = {"cli", "report", "tools", "data.readers", "data.tar_files", "data.parquet_files"}

@@ -10,7 +10,7 @@ import yaml
 from small_study import REAL, recipe_of
 
 from genrobust.classifiers import AUTO, choose_precisions
-from genrobust.classifiers.precision import named_precisions, with_precision
+from genrobust.classifiers.auto_precision import named_precisions, with_precision
 from genrobust.core import Hardware, hardware, in_common, precision
 from genrobust.recipe import ClassModelConfig, FinetuneConfig, parse_recipe, recipe_yaml
 from genrobust.study import Study

@@ -12,7 +12,7 @@ import pytest
 from small_study import genrobust
 
 from genrobust.classifiers import load_checkpoint
-from genrobust.classifiers.predict.saved import load_predictions
+from genrobust.classifiers.predict.saved_predictions import load_predictions
 from genrobust.classifiers.training_images import read_training_images
 from genrobust.core import Artifact, GenrobustError, ImageSet, StudyData, artifacts
 from genrobust.data import ShardDataset, read_filter, read_search

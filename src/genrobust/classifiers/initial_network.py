@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.classifiers.class_names import columns_of
-from genrobust.classifiers.classifier import Blueprint, OpenClassifier
-from genrobust.classifiers.preprocess import BICUBIC
+from genrobust.classifiers.image_preparation import BICUBIC
+from genrobust.classifiers.opened_classifier import Blueprint, OpenClassifier
 from genrobust.core import ClassLabel, LabelSpace, UserError, digest, find_clip, one_line
 from genrobust.recipe import TrainConfig
 
 if TYPE_CHECKING:
     # Import late: torch takes seconds, and the settings of a network are known without it.
-    from genrobust.classifiers.networks.models import Classifier
+    from genrobust.classifiers.networks.classifier_network import Classifier
 
 log = logging.getLogger(__name__)
 KEY = "train.init"
@@ -92,8 +92,8 @@ class Initial:
         """
         import torch
 
-        from genrobust.classifiers.networks.heads import head_name
-        from genrobust.classifiers.networks.models import create_classifier
+        from genrobust.classifiers.networks.classifier_network import create_classifier
+        from genrobust.classifiers.networks.last_layers import head_name
 
         model = create_classifier(config.architecture, len(labels), config.image_size, config.network_kwargs)
         # Restore the RNG state: loading must not affect training.
@@ -180,8 +180,8 @@ def open_initial(spec: str, classes: Sequence[str], texts: Texts, key: str = KEY
 
 
 def _open_spec(spec: str, classes: Sequence[str], texts: Texts) -> OpenClassifier:
-    from genrobust.classifiers.opening import open_network
-    from genrobust.classifiers.sources.folders import HUB, fetch_from_hub, is_clip
+    from genrobust.classifiers.classifier_specs import open_network
+    from genrobust.classifiers.sources.model_folders import HUB, fetch_from_hub, is_clip
 
     if spec.startswith(HUB):
         folder = fetch_from_hub(spec)

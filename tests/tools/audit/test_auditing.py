@@ -106,7 +106,7 @@ def test_the_page_loads_nothing_and_runs_nothing_and_is_the_same_each_time(photo
 def test_an_interrupted_audit_goes_on_where_it_was(photos, clip_folder, monkeypatch, after, kept):
     for name, size in (
         ("leaks.near_copies._BLOCK", 7),
-        ("classifiers.predict.in_parts.PART", 4),
+        ("classifiers.predict.resumable.PART", 4),
     ):
         monkeypatch.setattr(f"genrobust.{name}", size)
     opened, limit, image = [], [10**9], ListedImages.image

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from genrobust.classifiers.preprocess import BICUBIC, prepare as prepare_center
+from genrobust.classifiers.image_preparation import BICUBIC, prepare as prepare_center
 from genrobust.core import (
     GenrobustError,
     ImageSet,

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from genrobust.classifiers.networks.models import save_tensors
+from genrobust.classifiers.networks.classifier_network import save_tensors
 from genrobust.core import (
     FLOAT32,
     Artifact,

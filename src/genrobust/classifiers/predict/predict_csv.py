@@ -10,8 +10,8 @@ import torch
 from scipy.special import softmax
 from torch import nn
 
-from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.classifiers.networks.logits import compute_logits, read_ahead, stack_images
+from genrobust.classifiers.opened_classifier import OpenClassifier
 from genrobust.core import UserError, csv_line, progress_bar, repeatable, resolve_device
 from genrobust.data import read_image, readable_names, walk_images
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
+from genrobust.classifiers.image_preparation import prepare
 from genrobust.classifiers.networks.logits import Feed, require_finite
-from genrobust.classifiers.preprocess import prepare
-from genrobust.classifiers.sources.folders import clip_interpolation
+from genrobust.classifiers.sources.model_folders import clip_interpolation
 from genrobust.classifiers.sources.timm_config import data_config
 from genrobust.core import ImageSet, check_not_empty, no_progress, reading, repeatable
 

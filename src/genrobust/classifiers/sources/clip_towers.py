@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPVisionConfig
 
-from genrobust.classifiers.classifier import SINGLE_CROP, Blueprint, OpenClassifier, preparation
-from genrobust.classifiers.networks.heads import COSINE
-from genrobust.classifiers.networks.models import create_classifier, move_to
+from genrobust.classifiers.networks.classifier_network import create_classifier, move_to
+from genrobust.classifiers.networks.last_layers import COSINE
+from genrobust.classifiers.opened_classifier import SINGLE_CROP, Blueprint, OpenClassifier, preparation
 from genrobust.classifiers.sources.clip import embed_ensembles, load_clip, read_preparation
-from genrobust.classifiers.sources.folders import hash_clip
+from genrobust.classifiers.sources.model_folders import hash_clip
 from genrobust.core import digest, reading
 
 # timm's names of OpenAI's and open_clip's towers, by width, layers and heads.

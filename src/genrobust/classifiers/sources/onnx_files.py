@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genrobust.classifiers.classifier import OpenClassifier
+from genrobust.classifiers.image_preparation import prepare, protocol
 from genrobust.classifiers.networks.logits import blame_network
-from genrobust.classifiers.preprocess import prepare, protocol
+from genrobust.classifiers.opened_classifier import OpenClassifier
 from genrobust.classifiers.sources.timm_config import ClassifierMetadata, data_config
 from genrobust.classifiers.sources.timm_models import class_ids, prepare_as_timm
 from genrobust.core import UserError, digest, hash_file, parse_json, reading, require_packages

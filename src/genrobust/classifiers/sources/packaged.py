@@ -11,9 +11,9 @@ from pathlib import Path
 import timm
 from torch import nn
 
-from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.classifiers.networks.architectures import make_network
-from genrobust.classifiers.sources.folders import PACKAGED
+from genrobust.classifiers.opened_classifier import OpenClassifier
+from genrobust.classifiers.sources.model_folders import PACKAGED
 from genrobust.classifiers.sources.state_dicts import IMAGENET, load_tensors, read_tensors
 from genrobust.classifiers.sources.tensor_names import rename_in_order
 from genrobust.classifiers.sources.timm_config import data_config

@@ -13,9 +13,9 @@ import timm
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
-from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.classifiers.networks.architectures import OWN_NETWORKS, make_network, timm_name
-from genrobust.classifiers.sources.folders import BY_ORDER, TIMM_CONFIG
+from genrobust.classifiers.opened_classifier import OpenClassifier
+from genrobust.classifiers.sources.model_folders import BY_ORDER, TIMM_CONFIG
 from genrobust.classifiers.sources.tensor_names import describe_misfit, rename_in_order
 from genrobust.classifiers.sources.timm_config import data_config, read_timm_config
 from genrobust.classifiers.sources.timm_models import class_ids, open_with_config

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, field_validator
 from timm.data import resolve_data_config
 
-from genrobust.classifiers.networks.models import REFUSED
-from genrobust.classifiers.sources.folders import TIMM_CONFIG
+from genrobust.classifiers.networks.classifier_network import REFUSED
+from genrobust.classifiers.sources.model_folders import TIMM_CONFIG
 from genrobust.core import parse_json, reading
 
 Size = tuple[PositiveInt, PositiveInt, PositiveInt]

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset
 from torch import Tensor, nn
 
-from genrobust.classifiers.classifier import Blueprint, OpenClassifier
-from genrobust.classifiers.networks.checkpoints import WEIGHTS
-from genrobust.classifiers.networks.models import Classifier, move_to
-from genrobust.classifiers.sources.folders import HUB, PACKAGED, TIMM_CONFIG, offline_advice
+from genrobust.classifiers.networks.checkpoint_info import WEIGHTS
+from genrobust.classifiers.networks.classifier_network import Classifier, move_to
+from genrobust.classifiers.opened_classifier import Blueprint, OpenClassifier
+from genrobust.classifiers.sources.model_folders import HUB, PACKAGED, TIMM_CONFIG, offline_advice
 from genrobust.classifiers.sources.tensor_names import describe_misfit
 from genrobust.classifiers.sources.timm_config import data_config, read_timm_config
 from genrobust.core import GenrobustError, UserError, did_you_mean, digest, download, hash_folder, one_line

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.classifiers.classifier import OpenClassifier, preparation
-from genrobust.classifiers.sources.folders import clip_interpolation, hash_clip
+from genrobust.classifiers.opened_classifier import OpenClassifier, preparation
+from genrobust.classifiers.sources.model_folders import clip_interpolation, hash_clip
 from genrobust.core import UserError, digest
 from genrobust.recipe import EvaluateConfig
 

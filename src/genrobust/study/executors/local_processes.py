@@ -32,7 +32,7 @@ WORKERS = "GENROBUST_WORKERS"
 # On Linux a server imports the modules below once, and each worker is a fork of it. On other systems, a process with
 # torch cannot be forked safely, so each worker starts from nothing.
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
-PRELOAD = ["genrobust.study.study", "genrobust.train.loop", "genrobust.classifiers.predict.predicting"]
+PRELOAD = ["genrobust.study.study", "genrobust.train.loop", "genrobust.classifiers.predict.predict_sets"]
 PRELOAD_TO_GENERATE = [
     "genrobust.generate.generation",
     "genrobust.generate.pipeline_loading",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrobust.classifiers.classifier import OpenClassifier
-from genrobust.classifiers.predict.saved import (
+from genrobust.classifiers.opened_classifier import OpenClassifier
+from genrobust.classifiers.predict.saved_predictions import (
     PredictedBy,
     SavedPredictions,
     are_saved,
@@ -107,7 +107,7 @@ def _predict_group(
         The number of classifiers that ran: one or more, as many as fit into the memory of the device.
     """
     from genrobust.classifiers.networks.logits import predict_together
-    from genrobust.classifiers.predict.adapting import adapted_batch_norms
+    from genrobust.classifiers.predict.adapted_batch_norms import adapted_batch_norms
 
     networks: list[nn.Module] = []
     while len(networks) < min(len(caches), MAX_CLASSIFIERS) and not (networks and _weights_fill_gpu(feed.device)):

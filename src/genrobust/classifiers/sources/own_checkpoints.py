@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.classifiers.classifier import SINGLE_CROP, Blueprint, OpenClassifier, preparation
-from genrobust.classifiers.networks.checkpoints import read_checkpoint_info, weights_hash
+from genrobust.classifiers.networks.checkpoint_info import read_checkpoint_info, weights_hash
+from genrobust.classifiers.opened_classifier import SINGLE_CROP, Blueprint, OpenClassifier, preparation
 from genrobust.core import Artifact
 from genrobust.recipe import EvaluateConfig
 
@@ -28,7 +28,7 @@ def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Ope
 
     def load(device: torch.device) -> nn.Module:
         from genrobust.classifiers.networks.architectures import require_size
-        from genrobust.classifiers.networks.models import load_checkpoint
+        from genrobust.classifiers.networks.classifier_network import load_checkpoint
 
         require_size(info.architecture, info.image_size, size)
         return load_checkpoint(folder, device)[0]
@@ -49,7 +49,7 @@ def open_run(name: str, checkpoint: Path, classes: tuple[str, ...], blueprint: B
     """Open a classifier of a study, which may not be trained yet. The name of its folder identifies its weights."""
 
     def load(device: torch.device) -> nn.Module:
-        from genrobust.classifiers.networks.models import load_checkpoint
+        from genrobust.classifiers.networks.classifier_network import load_checkpoint
 
         Artifact(checkpoint).fetch()
         return load_checkpoint(checkpoint, device)[0]

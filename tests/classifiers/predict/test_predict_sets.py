@@ -27,8 +27,8 @@ from genrobust.classifiers import (
     save_checkpoint,
     weights_hash,
 )
-from genrobust.classifiers.predict import predicting
-from genrobust.classifiers.predict.saved import FILE, load_predictions
+from genrobust.classifiers.predict import predict_sets as predict_sets_module
+from genrobust.classifiers.predict.saved_predictions import FILE, load_predictions
 from genrobust.core import ClassLabel, GenrobustError, ImageSet, KeptParts, LabelSpace, Predictions, Subset, UserError
 from genrobust.data import MemoryImages
 from genrobust.recipe import EvaluateConfig
@@ -148,7 +148,7 @@ def test_each_image_is_decoded_once_for_those_that_want_it_alike(
     assert all(set(s.decoded.values()) == {1} and len(s.decoded) == len(s) for s in sets.values())
     predict_sets(tmp_path, opened, sets, LABELS, 256, "cpu", threads=1)  # the fifth alone is left
     assert all(set(s.decoded.values()) == {2} for s in sets.values())
-    monkeypatch.setattr(predicting, "MAX_CLASSIFIERS", 3)
+    monkeypatch.setattr(predict_sets_module, "MAX_CLASSIFIERS", 3)
     for by in same:
         shutil.rmtree(folder(tmp_path, "solid", by.word))
     predict_sets(tmp_path, opened, sets, LABELS, 256, "cpu", threads=1)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.classifiers.class_names import columns_of, find_equal_names
-from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
+from genrobust.classifiers.image_preparation import BICUBIC, prepare, protocol
 from genrobust.core import LabelSpace, UserError, some_of
 from genrobust.recipe import EvaluateConfig
 

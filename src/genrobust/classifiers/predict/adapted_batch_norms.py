@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from genrobust.classifiers.classifier import ADAPTED_TO
 from genrobust.classifiers.networks.logits import Feed, Prepare, on_device
+from genrobust.classifiers.opened_classifier import ADAPTED_TO
 from genrobust.core import ImageSet, Subset, key_hash, repeatable
 
 

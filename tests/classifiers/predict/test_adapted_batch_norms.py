@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_predicting import LABELS, images, save
+from test_predict_sets import LABELS, images, save
 
 from genrobust.classifiers import ADAPTED_TO, PredictedBy, batch_norms, create_classifier, open_checkpoint, predict_sets
 from genrobust.core import ImageSet, Subset

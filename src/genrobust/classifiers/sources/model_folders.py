@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from genrobust.classifiers.networks.checkpoints import WEIGHTS
+from genrobust.classifiers.networks.checkpoint_info import WEIGHTS
 from genrobust.core import UserError, download, find_clip, hash_folder, parse_json, reading
 
 HUB = "hf-hub:"  # as timm writes it

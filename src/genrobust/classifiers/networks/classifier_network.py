@@ -15,14 +15,14 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from genrobust.classifiers.networks.architectures import has_fixed_size, make_network
-from genrobust.classifiers.networks.checkpoints import (
+from genrobust.classifiers.networks.checkpoint_info import (
     INITIAL,
     WEIGHTS,
     CheckpointInfo,
     checkpoint_manifest,
     read_checkpoint_info,
 )
-from genrobust.classifiers.networks.heads import COSINE, add_cosine_head
+from genrobust.classifiers.networks.last_layers import COSINE, add_cosine_head
 from genrobust.classifiers.training_images import TRAINING_IMAGES, TrainingImages
 from genrobust.core import Artifact, GenrobustError, Manifest, UserError, make_folder, one_line, reading, replacing
 

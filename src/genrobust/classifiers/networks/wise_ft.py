@@ -11,9 +11,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from genrobust.classifiers.networks.checkpoints import INITIAL, checkpoint_manifest
+from genrobust.classifiers.networks.checkpoint_info import INITIAL, checkpoint_manifest
+from genrobust.classifiers.networks.classifier_network import load_checkpoint, save_checkpoint
 from genrobust.classifiers.networks.logits import val_top1
-from genrobust.classifiers.networks.models import load_checkpoint, save_checkpoint
 from genrobust.classifiers.training_images import read_training_images
 from genrobust.core import (
     MANIFEST,

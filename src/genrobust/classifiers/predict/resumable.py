@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.classifiers.classifier import OpenClassifier
 from genrobust.classifiers.networks.logits import Feed, predict_together
+from genrobust.classifiers.opened_classifier import OpenClassifier
 from genrobust.classifiers.sources.clip import Clip, clip_embeddings
-from genrobust.classifiers.sources.folders import hash_clip
+from genrobust.classifiers.sources.model_folders import hash_clip
 from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, Subset, check_not_empty, progress_bar
 
 

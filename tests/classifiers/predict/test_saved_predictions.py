@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from genrobust.classifiers import SavedPredictions
-from genrobust.classifiers.predict.saved import FILE, load_predictions, save_predictions
+from genrobust.classifiers.predict.saved_predictions import FILE, load_predictions, save_predictions
 from genrobust.core import Predictions, UserError
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genrobust.classifiers.class_names import read_class_names
-from genrobust.classifiers.classifier import SINGLE_CROP, OpenClassifier
-from genrobust.classifiers.networks.checkpoints import is_checkpoint
-from genrobust.classifiers.sources.checkpoint import open_checkpoint
-from genrobust.classifiers.sources.folders import HUB, PACKAGED, TIMM_CONFIG, fetch_from_hub
+from genrobust.classifiers.networks.checkpoint_info import is_checkpoint
+from genrobust.classifiers.opened_classifier import SINGLE_CROP, OpenClassifier
+from genrobust.classifiers.sources.model_folders import HUB, PACKAGED, TIMM_CONFIG, fetch_from_hub
+from genrobust.classifiers.sources.own_checkpoints import open_checkpoint
 from genrobust.core import UserError, bare_name, reading
 from genrobust.recipe import EvaluateConfig
 
