@@ -143,7 +143,11 @@ def test_a_group_that_is_always_wrong_or_right_has_an_interval(is_right: bool) -
             p.logits[images] = (9 if is_right else -9) * np.eye(CLASSES)[p.labels[images]]
     summary = summarize(found, Comparison("test", ["shifted"], "a", bootstrap=500, image_groups=groups))
     score = summary.score("worst_group", "a", "shifted", 0)
-    assert score.value == 100 * is_right and score.lo <= score.value <= score.hi and 0.5 < score.hi - score.lo < 5
+    assert score.value == 100 * is_right and score.lo <= score.value <= score.hi
+    # Of 200 images: the quantiles of the posterior of Jeffreys' prior.
+    wrong = 100 * beta.ppf(0.975, 0.5, 200.5)
+    end = 100 - score.lo if is_right else score.hi
+    assert end == pytest.approx(wrong, rel=0.2)
 
 
 def test_groups_of_few_images_have_no_worst_one() -> None:
