@@ -103,7 +103,7 @@ def test_weights_are_mixed_again_where_the_fine_tuned_ones_were_trained_again(re
     assert mixed()[0] == folder and weights_hash(folder) == first
     model.mean += 0.1
     info.training["run"] = "on other images"
-    save_checkpoint(tuned, model, info, load_file(tuned / "initial.safetensors"), Artifact(tuned).manifest().inputs)
+    save_checkpoint(tuned, model, info, load_file(tuned / "initial.safetensors"), Artifact(tuned).manifest())
     assert mixed() == (folder, tuned) and weights_hash(folder) != first
 
 
