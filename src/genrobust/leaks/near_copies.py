@@ -15,8 +15,6 @@ from genrobust.leaks.alignment import NEAR, Pairs, distances
 from genrobust.leaks.thumbnails import chroma_of, luma_of
 from genrobust.leaks.views import PAIRS, Views, best_pairs, candidates, describe
 
-# Raise it if thumbnails change, or which images count as near copies: searches of earlier versions are repeated.
-NEAR_VERSION = 3
 # Images that are aligned with each image: a copy may also resemble a few other images.
 CANDIDATES = 3
 # Cosine of two views from which two images may be copies. The views of moved photographs, which resemble their

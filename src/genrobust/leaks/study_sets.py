@@ -17,6 +17,9 @@ from genrobust.core import ImageSet, LabelSpace, StudyData
 from genrobust.data import leave_out
 from genrobust.leaks.notices import Copies, LabelConflict, LabeledFile
 
+# Part of the names of kept searches. Raise it if other images count as near copies. It is here because this module loads
+# no torch.
+NEAR_VERSION = 3
 # Returns the hashes of the files of a set, as `hash_contents` does.
 ContentsOf = Callable[[ImageSet], np.ndarray | None]
 # Returns for each image of a set the place of its near copy among the images of the test sets, one set after the other,
