@@ -17,8 +17,8 @@ from genrobust.core import ImageSet, LabelSpace, StudyData
 from genrobust.data import leave_out
 from genrobust.leaks.notices import Copies, LabelConflict, LabeledFile
 
-# Part of the names of kept searches. Raise it if other images count as near copies. It is here because this module loads
-# no torch.
+# Part of the names of kept searches: raise it if thumbnails change, or which images count as near copies. It is in this
+# module because this one loads no torch.
 NEAR_VERSION = 3
 # Returns the hashes of the files of a set, as `hash_contents` does.
 ContentsOf = Callable[[ImageSet], np.ndarray | None]
