@@ -55,7 +55,7 @@ def test_the_makers_do_not_depend_on_what_is_loaded(made: dict[str, dict[str, st
 # Modules that decide the bytes of each kind of artifact in a study with images in folders: the training and its
 # settings, the decoding of images, the engine and its mode, and the source of the classifier.
 DECIDE = {
-    "checkpoint": {"train.loop", "recipe.classify", "recipe.numbers", "data.image_files", "train.methods.full"},
+    "checkpoint": {"train.loop", "recipe.train", "recipe.numbers", "data.image_files", "train.methods.full"},
     "dataset": {"generate.generation", "generate.engines.diffusers", "generate.modes.labels", "data.shard_files"},
     "predictions": {"classifiers.predict.predict_sets", "classifiers.sources.own_checkpoints", "data.image_files"},
 }
@@ -123,7 +123,7 @@ CHANGES = {  # of the text of a module
         ("train/loop", "code", True),
         ("train/loop", "a comment", False),
         ("train/loop", "a docstring", False),
-        ("recipe/classify", "code", True),
+        ("recipe/train", "code", True),
         ("data/image_files", "code", True),
         ("data/tar_files", "code", False),
         ("report/report_files", "code", False),

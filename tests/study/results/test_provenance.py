@@ -35,7 +35,7 @@ def test_another_copy_of_the_package_names_what_it_reuses(write_folder, tmp_path
     recipe.write_text(yaml.safe_dump(settings))
     copy = tmp_path / "src"
     shutil.copytree(Path(genrobust.__file__).parent, copy / "genrobust", ignore=shutil.ignore_patterns("__pycache__"))
-    changed, unused = (copy / "genrobust" / path for path in ("recipe/classify.py", "data/tar_files.py"))
+    changed, unused = (copy / "genrobust" / path for path in ("recipe/train.py", "data/tar_files.py"))
     changed.write_text(changed.read_text() + "# a comment\n")
     unused.write_text(unused.read_text() + "one_more = True\n")
     sources = Path(genrobust.__file__).parents[1]
@@ -51,7 +51,7 @@ def test_another_copy_of_the_package_names_what_it_reuses(write_folder, tmp_path
         assert shown.returncode == 0 and "made by" not in shown.stdout
     changed.write_text(changed.read_text() + "one_more = True\n")
     other = run(copy, "run", str(recipe))
-    assert other.returncode == 0 and "1 checkpoint made by genrobust.recipe.classify" in other.stderr
+    assert other.returncode == 0 and "1 checkpoint made by genrobust.recipe.train" in other.stderr
 
 
 def test_artifacts_of_one_code_are_counted_together(tmp_path: Path) -> None:
