@@ -17,6 +17,10 @@ NEAR = 0.048
 # Two drawings on plain paper, of which one is gray at least, have fewer details to differ in than other pictures: their
 # differences count by this factor.
 _DRAWING = 2.0
+# Weights of the squared difference of the worst block. A lighter copy has blocks in which white is clipped.
+_BLOCK, _DRAWING_BLOCK = 1 / 6, 1 / 2
+# Weight of the share of colors that differs: files store colors at half the size.
+_COLOR_SHARE = 1 / 2
 # A copy may change the contrast of its original by at most the first factor, and that of a drawing by the second one.
 # Designers draw one thing with lines of other widths, and thin lines are paler at the size of a thumbnail.
 _CONTRAST, _DRAWING_CONTRAST = 1.45, 1.27
@@ -105,10 +109,10 @@ class Pairs:
 def distances(pairs: Pairs, only_near: bool = False) -> torch.Tensor:
     """Align each pair and return how much it differs: float32 [P], 0 for a copy to 1 for nothing alike.
 
-    It is the largest of four shares of squared contrast that differ: of the picture, of its details (without what a
-    blur keeps), half of that of its worst block, and half of that of the colors if both have some. All but the last
-    count double for drawings. Pictures that differ in contrast, shape or size by more than a copy does, and flat ones,
-    have a distance of 1.
+    It is the largest of four numbers: the share of squared contrast that differs, that of the details alone (without
+    the result of a blur), the difference of the worst of 64 blocks, and the share of colors that differs, if both have
+    colors. The last two have a lower weight, and drawings a higher one. Pictures that differ in contrast, shape or size
+    by more than a copy does, and flat ones, have a distance of 1.
 
     Args:
         only_near: Give up pairs that are no copies early: their distance is 1.
@@ -243,11 +247,15 @@ def _differences(pairs: Pairs, boxes: torch.Tensor) -> torch.Tensor:
     details = [_centered(part - _soft(part, overlap), overlap) for part in (mine, theirs)]
     residual = mine / contrast[:, None, None] - theirs / their_contrast[:, None, None]
     worst_block = avg_pool2d(residual[:, None], _LAST.side // _BLOCKS).abs().amax((1, 2, 3))
-    shares = torch.stack([1 - _correlate(mine, theirs), 1 - _correlate(*details), worst_block.square() / 4])
     color_share, are_colored = _compare_colors(pairs, boxes)
     are_drawings = pairs.on_paper & ~are_colored
-    distance = shares.amax(0) * torch.where(are_drawings, _DRAWING, 1.0)
-    distance = torch.maximum(distance, color_share / 2)
+    shares = [
+        (1 - _correlate(mine, theirs)) * torch.where(are_drawings, _DRAWING, 1.0),
+        (1 - _correlate(*details)) * torch.where(are_drawings, _DRAWING, 1.0),
+        worst_block.square() * torch.where(are_drawings, _DRAWING_BLOCK, _BLOCK),
+        color_share * _COLOR_SHARE,
+    ]
+    distance = torch.stack(shares).amax(0)
     unlike = _unlike_shapes(pairs, boxes)
     unlike |= _factor(their_contrast / contrast) > torch.where(are_drawings, _DRAWING_CONTRAST, _CONTRAST)
     unlike |= area < _OVERLAP * _LAST.side**2
