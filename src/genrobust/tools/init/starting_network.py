@@ -63,7 +63,8 @@ def choose_start(named: str | None, photographs: bool, gpu: bool, class_names: M
         network = _open(PACKAGED, class_names)
         network.require_weights()
     except GenrobustError as error:
-        return Start(None, f"warning: from scratch, not from a pretrained network: {one_line(error)}")
+        reason = one_line(error).removeprefix(f"{OPTION}: ")
+        return Start(None, f"warning: from scratch, not from a pretrained network: {reason}")
     return _start_from(PACKAGED, network)
 
 
