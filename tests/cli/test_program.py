@@ -92,7 +92,7 @@ def test_plan_prints_keys_seeds_and_prompts(genrobust: Run, recipe: Path) -> Non
 def test_plan_tells_real_images_and_filters(genrobust: Run, recipe: Path) -> None:
     assert "real image" not in genrobust("show", recipe, "--prompts", 20).stdout
     with recipe.open("a") as file:
-        file.write("datasets:\n  sure: {generator: {mode: images}, filter: {drop: 0.3}}\n")
+        file.write("datasets:\n  sure: {generator: {mode: images}, filter: {drop: 0.5}}\n")
     made = Study(load_recipe(str(recipe)), Path("runs")).dataset("sure")
     told = genrobust("show", recipe, "--prompts", 1, "--dataset", "sure").stdout
     assert made.plan[0].source in told

@@ -178,8 +178,8 @@ class DataConfig(Choice):
     class model learns them. Folders STYLE/CLASS need no rule.
 
     `near_copies: leave-out` removes near copies of test images (resized, mirrored, cropped, moved, framed, lighter,
-    darker, gray, saved again) from all training images; `keep` does not search for them; `auto` searches in up to 300,000 images. Exact copies are always
-    removed.
+    darker, gray, saved again) from all training images; `keep` does not search for them; `auto` searches in up to
+    300,000 images. Exact copies are always removed.
 
     `broken: skip` leaves out training images that cannot be read; `stop` lists them in an error. A broken test image is
     always an error.
