@@ -96,7 +96,7 @@ def test_plan_tells_real_images_and_filters(genrobust: Run, recipe: Path) -> Non
     made = Study(load_recipe(str(recipe)), Path("runs")).dataset("sure")
     told = genrobust("show", recipe, "--prompts", 1, "--dataset", "sure").stdout
     assert made.plan[0].source in told
-    assert "the lowest 30 % of each class" in " ".join(told.split())
+    assert "the lowest 50 % of each class" in " ".join(told.split())
     recipe.write_text(recipe.read_text().replace("mixture: generated", "mixture: sure"))
     assert made.plan[0].source in genrobust("show", recipe, "--prompts", 1).stdout  # of what an arm mixes
 
