@@ -72,7 +72,6 @@ MISTAKES = [
     ("show small.yaml --set tune.choose_by=[wide]", "tune.choose_by: no test set 'wide'"),
     ("show small.yaml --set robustness.baselines=images", "robustness.baselines"),
     ("show small.yaml --set robustness.baselines=none.csv", "none.csv (robustness.baselines)"),
-    ("show small.yaml --set 'datasets.few.filter={drop: 0.1}'", "datasets.few.filter.drop: 0.1 of the 2 images"),
     ("show small.yaml --set execute.num_gpus=0", "execute.num_gpus"),
     ("show small.yaml --executor slurm --set execute.gpus=0", "unknown key execute.gpus"),
     ("show small.yaml --set data.shifted_val=wide", "data.shifted_val"),

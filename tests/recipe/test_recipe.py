@@ -160,7 +160,6 @@ MISTAKES = [  # change to SMALL, what the error names
     (dataset(filter={"drop": 0.1, "by": "clip"}), "datasets.few.filter: give the key clip"),
     (dataset(filter={"drop": 0.1, "arm": "x"}), "datasets.few.filter.arm: 'x' is no arm"),
     (dataset(filter={"drop": 0.1, "by": "clip", "clip": "a", "arm": "x"}), "datasets.few.filter: arm: it belongs to"),
-    (dataset(filter={"drop": 0.019}), "datasets.few.filter.drop: 0.019 of the 50 images of a class is none"),
     ({"evaluate": {"tests": []}}, "evaluate.tests: an empty list"),
     ({"train": {"crop": "random-resized", "augmentation": "none"}}, "train: crop: random-resized is an augmentation"),
     ({"train": {"crop": "square", "start_size": 32}}, "train: start_size needs crop: random-resized"),
@@ -267,6 +266,13 @@ def test_all_mistakes_are_reported_at_once() -> None:
     assert len(str(caught.value).splitlines()) == 2
 
 
+def test_more_than_three_mistakes_are_counted() -> None:
+    with pytest.raises(UserError) as caught:
+        parse_recipe(SMALL | dict.fromkeys(("trian", "arm", "sweeps", "titel", "sed"), 1))
+    *first, last = str(caught.value).splitlines()
+    assert ["unknown key" in line for line in first] == [True, True] and "3 more mistakes" in last
+
+
 def test_an_arm_overrides_the_training_of_the_study() -> None:
     arms = [{"name": "both", "mixture": ["real", "generated"], "train": {"augmentation": "randaugment"}}]
     recipe = parse_recipe({"name": "small", "reference": "both", "train": {"batch_size": 64}, "arms": [*arms, REAL]})
@@ -332,6 +338,8 @@ CLIP = {"init": "clip:pictograms"}
         ({"data": {"extra": {"more": "x"}}, **arm(mixture=["real", "more"])}, []),
         ({"data": {"retrieved": {"search": "x", "clip": "y"}}}, ["data.retrieved.search", "data.retrieved.clip"]),
         ({"data": {"packed": True}}, ["data.packed"]),
+        (dataset(filter={"drop": 0.019}), ["datasets.few.filter.drop", "0.019 of the 50 images"]),
+        (dataset(filter={"drop": 0.02}), []),
         ({"data": {"packed": True}, "train": {"crop": "random-resized"}}, []),
     ],
 )

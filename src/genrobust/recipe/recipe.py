@@ -326,14 +326,8 @@ class Recipe(Section):
     def _check_filters(self) -> Recipe:
         for name in self.datasets:
             rule = self.filter_of(name)
-            if rule is None:
-                continue
-            where = f"datasets.{name}.filter"
-            per_class = self.generation(name)[1].per_class
-            if rule.drop is not None and count_dropped(rule.drop, per_class) == 0:
-                raise ValueError(f"{where}.drop: {rule.drop:g} of the {per_class} images of a class is none: raise it")
-            if rule.by == "classifier":
-                self._check_judge(f"{where}.arm", rule)
+            if rule is not None and rule.by == "classifier":
+                self._check_judge(f"datasets.{name}.filter.arm", rule)
         return self
 
     def _check_judge(self, where: str, rule: FilterConfig) -> None:
@@ -361,7 +355,7 @@ class Recipe(Section):
 
     def notices(self) -> list[str]:
         """Return a sentence for each key that has no effect because of another key."""
-        return [*self._replaced_by_init(), *self._unused_images()]
+        return [*self._replaced_by_init(), *self._unused_images(), *self._empty_filters()]
 
     def _replaced_by_init(self) -> list[str]:
         """Name the keys of a network that a pretrained network replaces.
@@ -394,6 +388,19 @@ class Recipe(Section):
                 notices.append(f"no arm mixes {RETRIEVED_BY_SEARCH}, so {_idle(keys, 'data.retrieved')}")
         if self.data.packed and not any(self.train_of(arm).crop == "random-resized" for arm in self.arms):
             notices.append(f"no arm has train.crop: random-resized, so {_idle(['packed'], 'data')}")
+        return notices
+
+    def _empty_filters(self) -> list[str]:
+        """Name filters whose share of the images of a class is less than one image."""
+        notices = []
+        for name in self.datasets:
+            rule = self.filter_of(name)
+            if rule is None or rule.drop is None:
+                continue
+            per_class = self.generation(name)[1].per_class
+            if count_dropped(rule.drop, per_class) == 0:
+                share = f"{rule.drop:g} of the {per_class} images of a class is none"
+                notices.append(f"datasets.{name}.filter.drop: {share}, so the filter leaves out nothing")
         return notices
 
     @property
