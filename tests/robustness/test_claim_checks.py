@@ -76,3 +76,5 @@ def test_few_seeds_explore_and_a_score_that_is_missing_or_extrapolates_decides_n
     assert [one.outcome for one in checked] == (few if seeds < MIN_SEEDS else usual)
     assert [one.p is None for one in checked] == [False, False, True]
     assert [one.metric.name for one in checked] == ["top1", "er", "ece"]
+    without_p = replace(summary, scores=scores | {key: replace(scores[key], p=None)})
+    assert check_claims(without_p, claims)[1].outcome == "not measured"

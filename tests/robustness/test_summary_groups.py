@@ -109,6 +109,8 @@ def test_the_values_are_those_of_a_plain_computation(right, summary):
         assert means == pytest.approx(np.mean(found, axis=0))
         clean = np.mean([right[arm, "test"] for arm in arms])
         assert summary.score("top1", group, "test").value == pytest.approx(100 * clean)
+        assert summary.score("top1", group).method.startswith("mean of 2 shifts and 3 arms;")
+        assert summary.score("top1", group, "test").method.startswith("mean of 3 arms;")
         assert summary.find("er", group, "test") is None
 
 
