@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genrobust.core import ImageSet
-from genrobust.generate.templates import template_set
+from genrobust.generate.prompt_templates import template_set
 
 WILD = ("outline", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")
 CLASS_ONLY = ("a {}", "a picture of a {}", "an icon of a {}", "{}", "a pictogram of a {}")

