@@ -15,7 +15,8 @@ from genrobust.core import Artifact, GenrobustError, parse_json, reading, replac
 
 TRAINING_IMAGES = "training-images.safetensors"
 HASH_BYTES = 8  # of a SHA-256: 1.3 million images take 10 MB, and two of them are equal by chance once in 10**7 times
-_STUDY, _UNKNOWN = "study", "unknown"  # keys of the metadata
+# The only key of the metadata: safetensors writes several in an order that differs between processes.
+_RECORD = "record"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,9 @@ class TrainingImages:
 
     def write(self, folder: Path) -> None:
         """Write the record into `folder`."""
-        metadata = {_STUDY: self.study, _UNKNOWN: json.dumps(self.unknown)}
+        record = {"study": self.study, "unknown": self.unknown}
         with replacing(folder / TRAINING_IMAGES) as file:
-            file.write(save(dict(self.hashes), metadata))
+            file.write(save(dict(self.hashes), {_RECORD: json.dumps(record)}))
 
 
 def read_training_images(folder: Path) -> TrainingImages | None:
@@ -61,12 +62,13 @@ def read_training_images(folder: Path) -> TrainingImages | None:
         reading(path, SafetensorError, KeyError, TypeError, ValueError, then=then, kind=GenrobustError),
         safe_open(path, "numpy") as file,
     ):
-        metadata = file.metadata()
-        unknown = tuple(map(str, parse_json(metadata[_UNKNOWN].encode())))
+        record = parse_json(file.metadata()[_RECORD].encode())
+        study = str(record["study"])
+        unknown = tuple(map(str, record["unknown"]))
         hashes = {source: file.get_tensor(source) for source in file.keys()}  # noqa: SIM118  # no mapping
         if any(of.dtype != np.uint64 or of.ndim != 1 for of in hashes.values()):
             raise ValueError("it holds no hashes")
-    return TrainingImages(str(metadata[_STUDY]), hashes, unknown)
+    return TrainingImages(study, hashes, unknown)
 
 
 def find_training_images(spec: str) -> TrainingImages | None:
