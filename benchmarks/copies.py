@@ -25,10 +25,11 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from side_by_side import table, where_and_when
 
-from genrobust.core import ImageSet, Subset, cores, no_progress
+from genrobust.core import ImageSet, Subset, cores
 from genrobust.data.listing import ListedImages, list_folder
 from genrobust.data.readers.pictograms import load_pictograms
 from genrobust.leaks import find_near_copies, thumbnail, thumbnails
+from genrobust.store import no_progress
 
 BITS = 10  # of 64, by which the hashes of copies differ at most
 Change = Callable[[Image.Image], Image.Image]

@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from genrobust.core import Artifact, digest
+from genrobust.core import digest
+from genrobust.store import Artifact
 
 
 def sealed(value: object) -> bytes:

@@ -20,7 +20,7 @@ import genrobust
 ROOT = Path(genrobust.__file__).parent
 TESTS = Path(__file__).parent
 ROOMS = (  # from the ground up
-    *("core", "recipe", "robustness", "data", "leaks", "classifiers", "generate"),
+    *("core", "store", "recipe", "robustness", "data", "leaks", "classifiers", "generate"),
     *("train", "report", "study", "cli", "tools"),
 )
 STAGES = {"generate", "train", "report"}  # they meet in the nouns of core, not in each other
@@ -185,7 +185,7 @@ STATE = {  # with the reason for each
     "core/interrupts.py: _received": "Python calls a signal handler with nothing of the program but the signal",
     "core/progress.py: _counted": "work does not know whether another process or a bar around it counts its items",
     "core/progress.py: _shown": "a terminal has room for one display, and bars open in the middle of any work",
-    "core/remote.py: _opened": "an artifact is made from a path, which does not tell that it is the copy of a URL",
+    "store/remote.py: _opened": "an artifact is made from a path, which does not tell that it is the copy of a URL",
     "recipe/paths.py: _folder": "pydantic makes nested sections without the folder that their paths are relative to",
 }
 

@@ -1,10 +1,8 @@
 from .core import (
-    Artifact as Artifact,
     BaselineModel as BaselineModel,
     Claim as Claim,
     GenrobustError as GenrobustError,
     Line as Line,
-    Manifest as Manifest,
     Predictions as Predictions,
     Score as Score,
     Summary as Summary,
@@ -29,6 +27,7 @@ from .robustness import (
     fit_line as fit_line,
     summarize as summarize,
 )
+from .store import Artifact as Artifact, Manifest as Manifest
 from .study import ExecutorConfig as ExecutorConfig, Local as Local, Processes as Processes, Study as Study
 from .tools import *  # noqa: F403
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from genrobust.core import Artifact, write_files
+from genrobust.store import Artifact, write_files
 
 URLS = ("https://user:qqqzzz@host/x", "s3://KEY:qqq/zzz@none/x", "https://host/x?token=qqqzzz")
 COMMANDS = (

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from genrobust.core import DEVICES, file_name, hash_folder, slug
+from genrobust.core import DEVICES, file_name, slug
+from genrobust.store import hash_folder
 
 TEXTS = st.text(st.sampled_from("aAbB-_ ./\\1é\0\u0301\ud800")) | st.text()
 

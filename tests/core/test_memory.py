@@ -9,7 +9,8 @@ OPENING = """
 import shutil, sys
 from pathlib import Path
 import numpy as np
-from genrobust.core import Artifact, Sample
+from genrobust.core import Sample
+from genrobust.store import Artifact
 from genrobust.data.shard_files import shard_name, write_shard
 from genrobust.data.shards import ShardDataset, begin_dataset
 

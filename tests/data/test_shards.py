@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from genrobust.core import Artifact, GenrobustError, Manifest, Sample, UserError
+from genrobust.core import GenrobustError, Sample, UserError
 from genrobust.data import (
     ShardDataset,
     begin_dataset,
@@ -14,6 +14,7 @@ from genrobust.data import (
     write_shard,
 )
 from genrobust.data.shard_files import SCHEMA
+from genrobust.store import Artifact, Manifest
 
 CLASSES = ["cat", "dog"]
 ABOUT = {"shards": 3, "class_ids": CLASSES, "steps": 5}

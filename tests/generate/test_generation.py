@@ -10,12 +10,13 @@ from drawn import generate
 from kill_and_resume import contents
 from refusals import refused
 
-from genrobust.core import Artifact, GenrobustError, OutOfMemory, hardware, lock
+from genrobust.core import GenrobustError, OutOfMemory, hardware
 from genrobust.data import ShardDataset
 from genrobust.generate import Plan
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.generation import HOPELESS
 from genrobust.generate.sampler import Sampler
+from genrobust.store import Artifact, lock
 
 
 def run(out, labels, generator, config, shards=None, data_seed=0):

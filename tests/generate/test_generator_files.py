@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 
-from genrobust.core import embedded, hash_folder
+from genrobust.core import embedded
 from genrobust.generate.generator_files import INDEX, hash_generator, part_files
+from genrobust.store import hash_folder
 
 WEIGHTS = "diffusion_pytorch_model"
 

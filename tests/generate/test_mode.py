@@ -12,12 +12,13 @@ from PIL import Image
 from refusals import refused
 from tiny import saved, with_safety_checker
 
-from genrobust.core import Artifact, UserError, hashed_seed
+from genrobust.core import UserError, hashed_seed
 from genrobust.data import MemoryImages
 from genrobust.generate import identity
 from genrobust.generate.mode import locate
 from genrobust.generate.pipeline_loading import load_generator
 from genrobust.recipe import GenerateConfig, GeneratorConfig
+from genrobust.store import Artifact
 
 AGAIN = {"strength": 0.7}
 CASES = {  # mode, kind of pipeline, settings, and what diffusers calls the pipeline that draws so

@@ -10,9 +10,10 @@ from pictures import jpeg, picture
 from PIL import Image, ImageDraw, ImageOps
 from planted_copies import CHANGES, images_of, moved, photographs, thumbnails_of
 
-from genrobust.core import StudyData, no_progress
+from genrobust.core import StudyData
 from genrobust.data.listing import ListedImages, list_folder
 from genrobust.leaks import NEAR, NEAR_VERSION, find_near_copies, nearest, thumbnail, thumbnails
+from genrobust.store import no_progress
 
 PLANTED = 24
 FOUND = 20  # of the planted copies, at least

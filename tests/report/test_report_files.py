@@ -13,13 +13,13 @@ from html_page import EVIL, Page
 from small_record import summary_from_json
 
 from genrobust.core.errors import UserError
-from genrobust.core.files import LOCK, MANIFEST
 from genrobust.core.scores import MEAN_OF_SHIFTS
 from genrobust.report.renderers.report_html import html
 from genrobust.report.renderers.report_markdown import markdown
 from genrobust.report.report_files import write_report
 from genrobust.report.report_view import ReportView
 from genrobust.report.sections.gallery import OPEN_CLASSES
+from genrobust.store.files import LOCK, MANIFEST
 
 
 def test_four_files_are_written_and_named(record, tmp_path):

@@ -14,10 +14,11 @@ from small_study import genrobust
 from genrobust.classifiers import load_checkpoint
 from genrobust.classifiers.predict.saved_predictions import load_predictions
 from genrobust.classifiers.training_images import read_training_images
-from genrobust.core import Artifact, GenrobustError, ImageSet, StudyData, artifacts
+from genrobust.core import GenrobustError, ImageSet, StudyData
 from genrobust.data import ShardDataset, read_filter, read_search
 from genrobust.generate import identity
 from genrobust.recipe import GeneratorConfig, parse_recipe
+from genrobust.store import Artifact, artifacts
 from genrobust.study import Study, verify_outputs
 from genrobust.train import PackedImages
 

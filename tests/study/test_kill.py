@@ -10,8 +10,8 @@ from kill_and_resume import contents, kill_and_resume
 from small_study import CLASSES, REAL, genrobust
 
 from genrobust.classifiers import saved_steps
-from genrobust.core import Artifact
 from genrobust.recipe import load_recipe
+from genrobust.store import Artifact
 from genrobust.study import Study
 
 OFTEN = [

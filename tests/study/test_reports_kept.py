@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from small_study import genrobust
 
-from genrobust.core import MANIFEST
 from genrobust.recipe import load_recipe
+from genrobust.store import MANIFEST
 from genrobust.study import Study
 
 pytestmark = pytest.mark.usefixtures("own_run")

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 from small_study import QUICK, REAL, TRAIN, files
 
-from genrobust.core import Artifact, UserError, read_page_json
+from genrobust.core import UserError
 from genrobust.recipe import FilterConfig, parse_recipe
+from genrobust.store import Artifact, read_page_json
 from genrobust.study import Local, Study, disk
 from genrobust.study.steps.filter import Filter
 

@@ -15,9 +15,10 @@ from torch import distributed
 
 from genrobust.classifiers import checkpoint_manifest, open_initial
 from genrobust.classifiers.networks import training_state
-from genrobust.core import Artifact, ImageSet, LabelSpace, Subset, set_threads
+from genrobust.core import ImageSet, LabelSpace, Subset, set_threads
 from genrobust.data.readers import pictograms
 from genrobust.recipe import TrainConfig
+from genrobust.store import Artifact
 from genrobust.train import Mixture, Source, TrainingJob, Watch, team_of, train
 from genrobust.train.loop import Training
 

@@ -11,8 +11,9 @@ from scipy.special import log_softmax
 from small_job import small_job
 
 from genrobust.classifiers import create_classifier, last_linear, predict_logits
-from genrobust.core import GenrobustError, KeptParts, Subset
+from genrobust.core import GenrobustError, Subset
 from genrobust.recipe import TrainConfig
+from genrobust.store import KeptParts
 from genrobust.train import Mixture, Source
 from genrobust.train.logistic_regression import solve
 from genrobust.train.probe import STRENGTHS, Embedder, fit_probe

@@ -11,7 +11,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from genrobust.core import Artifact, GenrobustError, parse_json, reading, replacing
+from genrobust.core import GenrobustError, parse_json, reading
+from genrobust.store import Artifact, replacing
 
 TRAINING_IMAGES = "training-images.safetensors"
 HASH_BYTES = 8  # of a SHA-256: 1.3 million images take 10 MB, and two of them are equal by chance once in 10**7 times

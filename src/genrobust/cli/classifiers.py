@@ -16,7 +16,8 @@ from genrobust.cli.options import (
     option,
 )
 from genrobust.cli.program import USE, command, err_console, tell
-from genrobust.core import GenrobustError, OutputFile
+from genrobust.core import GenrobustError
+from genrobust.store import OutputFile
 
 if TYPE_CHECKING:
     from genrobust.study import Studies

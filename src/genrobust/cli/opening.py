@@ -51,7 +51,7 @@ def open_study(
     address: Address = None,
 ) -> "Study":
     """Open the study of a recipe. The parameters are options of commands."""
-    from genrobust.core import local_folder, remote_of
+    from genrobust.store import local_folder, remote_of
     from genrobust.study import Studies, open_executor
 
     studies = Studies(out, say, with_executor(sets, executor), quick, device)

@@ -25,14 +25,13 @@ from genrobust.core import (
     Registry,
     UserError,
     escape_unprintable,
-    expand_home,
     interrupt,
     is_interrupted,
     is_out_of_memory,
     mask_secrets,
-    refusal,
     warn_of_plugins,
 )
+from genrobust.store import expand_home, refusal
 
 WORDS = "genrobust.words"  # where a context keeps the words of its command
 STUDY, DATA, USE, START = GROUPS = (  # of commands, in --help and in the reference
@@ -143,8 +142,9 @@ def _with_home(value: Any) -> Any:
         UserError: It is a URL, other than one of a dataset on the hub, and the parameter takes a folder.
     """
     if isinstance(value, Path):
-        from genrobust.core import local_folder  # which loads numpy: too much for --help
+        # Import late: it loads numpy, which is too slow for --help.
         from genrobust.data import is_on_hub
+        from genrobust.store import local_folder
 
         return value if is_on_hub(value) else local_folder(value)
     if isinstance(value, list | tuple):

@@ -149,8 +149,8 @@ def evaluate(
 
     Example: genrobust evaluate pictograms --arm real
     """
-    from genrobust.core import address
     from genrobust.robustness import image_metric
+    from genrobust.store import address
     from genrobust.study import predictions_of
 
     if models and arm is not None:

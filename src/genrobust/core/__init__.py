@@ -1,4 +1,4 @@
-"""The nouns that stages hand to each other, and what every room needs: errors, files, devices, progress."""
+"""The nouns that stages hand to each other, and what every package needs: errors, registries, devices, progress."""
 
 import lazy_loader
 

@@ -1,12 +1,8 @@
-from .artifact import (
-    Artifact as Artifact,
-    Damage as Damage,
-    artifact_folder as artifact_folder,
-    artifacts as artifacts,
-    fetch_artifacts as fetch_artifacts,
-    link as link,
+from .assets import (
+    EMBEDDED as EMBEDDED,
+    embedded as embedded,
+    find_clip as find_clip,
 )
-from .assets import EMBEDDED as EMBEDDED, embedded as embedded, find_clip as find_clip
 from .devices import (
     SAFE_PATH as SAFE_PATH,
     available_devices as available_devices,
@@ -34,17 +30,10 @@ from .errors import (
     require_packages as require_packages,
     some_of as some_of,
 )
-from .feeding import feed as feed, reading_pool as reading_pool
-from .files import (
-    MANIFEST as MANIFEST,
-    leftovers as leftovers,
-    lock as lock,
-    make_folder as make_folder,
-    refusal as refusal,
-    remove_leftovers as remove_leftovers,
-    replacing as replacing,
+from .feeding import (
+    feed as feed,
+    reading_pool as reading_pool,
 )
-from .hub import download as download
 from .images import (
     FLAT_IMAGE as FLAT_IMAGE,
     NOT_GENERATED as NOT_GENERATED,
@@ -78,29 +67,20 @@ from .interrupts import (
 )
 from .keys import (
     DEVICES as DEVICES,
-    HEX_DIGITS as HEX_DIGITS,
     digest as digest,
     file_name as file_name,
-    hash_file as hash_file,
-    hash_files as hash_files,
-    hash_folder as hash_folder,
-    hash_once as hash_once,
     hashed_seed as hashed_seed,
     key_hash as key_hash,
     slug as slug,
 )
-from .machine import cores as cores, free_memory as free_memory
-from .made_by import (
-    CODE as CODE,
-    SOURCE as SOURCE,
-    Maker as Maker,
-    made_by as made_by,
-    made_by_others as made_by_others,
-    plugins_of as plugins_of,
+from .machine import (
+    cores as cores,
+    free_memory as free_memory,
+    user_cache as user_cache,
 )
-from .manifest import Manifest as Manifest, is_ours as is_ours
-from .masking import mask_secrets as mask_secrets
-from .named_files import OutputFile as OutputFile, expand_home as expand_home
+from .masking import (
+    mask_secrets as mask_secrets,
+)
 from .names import (
     bare_name as bare_name,
     count as count,
@@ -108,21 +88,9 @@ from .names import (
     near_names as near_names,
     perhaps as perhaps,
 )
-from .page_files import (
-    PAGES as PAGES,
-    REWRITE as REWRITE,
-    page_json as page_json,
-    read_page_json as read_page_json,
-    write_files as write_files,
-)
-from .parsing import parse_json as parse_json, parse_yaml as parse_yaml
-from .parts import (
-    PART as PART,
-    PARTS as PARTS,
-    Advance as Advance,
-    Arrays as Arrays,
-    KeptParts as KeptParts,
-    no_progress as no_progress,
+from .parsing import (
+    parse_json as parse_json,
+    parse_yaml as parse_yaml,
 )
 from .precision import (
     FLOAT32 as FLOAT32,
@@ -131,10 +99,20 @@ from .precision import (
     hardware as hardware,
     in_common as in_common,
 )
-from .predictions import Predictions as Predictions
-from .progress import Bar as Bar, about as about, counting as counting, progress_bar as progress_bar
-from .registry import VIEWS as VIEWS, Registry as Registry, warn_of_plugins as warn_of_plugins
-from .remote import address as address, local_folder as local_folder, remote_of as remote_of
+from .predictions import (
+    Predictions as Predictions,
+)
+from .progress import (
+    Bar as Bar,
+    about as about,
+    counting as counting,
+    progress_bar as progress_bar,
+)
+from .registry import (
+    VIEWS as VIEWS,
+    Registry as Registry,
+    warn_of_plugins as warn_of_plugins,
+)
 from .scores import (
     ALL_SHIFTS as ALL_SHIFTS,
     MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
@@ -161,7 +139,9 @@ from .study_record import (
     StageRecord as StageRecord,
     StudyRecord as StudyRecord,
 )
-from .templating import templates as templates
+from .templating import (
+    templates as templates,
+)
 from .text_files import (
     csv_line as csv_line,
     escape_unprintable as escape_unprintable,

@@ -1,24 +1,15 @@
-"""Digests, seeds and file names that are the same on every machine, and hashes of files."""
+"""Digests, seeds and file names that are the same on every machine."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-import time
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from genrobust.core.files import MANIFEST, UNFINISHED
-
-HEX_DIGITS = 64  # of a SHA-256
-# File times are coarse. For this time after a change, a second change may not be visible in them.
-FRESH_NS = 1_000_000_000
 LONGEST = 200  # characters: file systems allow 255, and a number and an extension follow
 # Names that Windows reserves for devices.
 DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
@@ -75,49 +66,6 @@ def file_name(text: str) -> str:
     return plain if plain == text else f"{plain}.{digest(text, 8)}"
 
 
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def hash_once(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex. It is computed once unless the size or times of the file change."""
-    status = path.stat()
-    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < FRESH_NS:
-        return hash_file(path)
-    return _hash_unchanged(path, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
-
-
-@cache
-def _hash_unchanged(path: Path, stamp: tuple[int, ...]) -> str:
-    del stamp
-    return hash_file(path)
-
-
 def key_hash(key: str) -> bytes:
     """Return the SHA-256 of the key of an image. Sorting by it gives a fair order."""
     return hashlib.sha256(key.encode()).digest()
-
-
-def hash_folder(folder: Path, patterns: Sequence[str] = ("**/*.safetensors", "**/*.json", "**/*.txt")) -> str:
-    """Return the SHA-256, in hex, of the weights, configurations and tokenizer in the folder of a model.
-
-    A process reads a file once unless it changes. The manifest of an artifact does not count.
-
-    Args:
-        patterns: Which files count, as patterns of their paths.
-    """
-    paths: set[Path] = set()
-    for pattern in patterns:
-        paths.update(folder.glob(pattern))
-    files = [path for path in paths if path.is_file() and path.name not in (MANIFEST, UNFINISHED)]
-    return hash_files(folder, files)
-
-
-def hash_files(folder: Path, files: Iterable[Path]) -> str:
-    """Return the SHA-256, in hex, of `files` in `folder` with their names. An unchanged file is read once."""
-    total = hashlib.sha256()
-    for path in sorted(files):
-        total.update(f"{path.relative_to(folder).as_posix()} {hash_once(path)}\n".encode())
-    return total.hexdigest()

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.core import REWRITE, Artifact, ImageSet, file_name, read_page_json, reading
+from genrobust.core import ImageSet, file_name, reading
+from genrobust.store import REWRITE, Artifact, read_page_json
 
 # Names of the columns of `Audit.by_image`, before the name of a judge or of a set of images.
 PROBABILITY, TAKEN_FOR, DISTANCE, NEAREST = "label probability, ", "taken for, ", "distance, ", "nearest, "

@@ -9,17 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from genrobust.core import (
-    ClassLabel,
-    LabelSpace,
-    UserError,
-    bare_name,
-    file_name,
-    near_names,
-    perhaps,
-    slug,
-    some_of,
-)
+from genrobust.core import ClassLabel, LabelSpace, UserError, bare_name, file_name, near_names, perhaps, slug, some_of
 from genrobust.data.stored_images import StoredImages
 
 

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from genrobust.core import GenrobustError, ImageSet, Manifest, UserError, made_by
+from genrobust.core import GenrobustError, ImageSet, UserError
 from genrobust.data.key_lists import reading_list, write_list
 from genrobust.data.reviews import Review
 from genrobust.data.shards import ShardDataset
 from genrobust.recipe import count_dropped
+from genrobust.store import Manifest, made_by
 
 Inputs = Mapping[str, Any]
 

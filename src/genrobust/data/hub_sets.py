@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genrobust.core import UserError, download
+from genrobust.core import UserError
+from genrobust.store import download
 
 # As a path, the address has one slash after the scheme.
 _SCHEME, _KIND = "hf:", "datasets"

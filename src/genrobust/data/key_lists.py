@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.core import Artifact, GenrobustError, Manifest, reading, replacing
+from genrobust.core import GenrobustError, reading
+from genrobust.store import Artifact, Manifest, replacing
 
 
 def write_list(path: Path, manifest: Manifest, columns: Mapping[str, Any], schema: pa.Schema) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from genrobust.core import UserError, lock, page_json, parse_json, reading, replacing
+from genrobust.core import UserError, parse_json, reading
 from genrobust.data.shards import ShardDataset
+from genrobust.store import lock, page_json, replacing
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from genrobust.core import ImageSet, Manifest, Subset, UserError, digest, made_by
+from genrobust.core import ImageSet, Subset, UserError, digest
 from genrobust.data.key_lists import reading_list, write_list
+from genrobust.store import Manifest, made_by
 
 # Part of the name of a search. Change it if the rule changes.
 SEARCHED_BY = "best class, highest cosine"

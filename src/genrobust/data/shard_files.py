@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from genrobust.core import Artifact, GenrobustError, Sample, cores, is_ours, reading, replacing
+from genrobust.core import GenrobustError, Sample, cores, reading
+from genrobust.store import Artifact, is_ours, replacing
 
 ENCODERS = 8  # threads that encode images: more would wait for the disk
 AHEAD = 64  # images that wait to be encoded while the next are generated

@@ -16,22 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from genrobust.core import (
-    MANIFEST,
-    Artifact,
-    ClassLabel,
-    GenrobustError,
-    ImageSet,
-    LabelSpace,
-    Manifest,
-    UserError,
-    digest,
-    make_folder,
-    reading,
-)
+from genrobust.core import ClassLabel, GenrobustError, ImageSet, LabelSpace, UserError, digest, reading
 from genrobust.data.class_naming import readable_names
 from genrobust.data.image_files import read_image
 from genrobust.data.shard_files import GIVEN_UP, OK, SCHEMA, is_key, schema_of, shard_name, shard_rows, tar_of
+from genrobust.store import MANIFEST, Artifact, Manifest, make_folder
 
 MOST_SHARDS = 10**6
 # Key of the manifest: names of the classes in the user's data, each with the name to show.

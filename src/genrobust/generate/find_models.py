@@ -11,19 +11,10 @@ from typing import Any
 
 from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 
-from genrobust.core import (
-    EMBEDDED,
-    Artifact,
-    UserError,
-    digest,
-    embedded,
-    hash_folder,
-    hash_once,
-    one_line,
-    reading,
-)
+from genrobust.core import EMBEDDED, UserError, digest, embedded, one_line, reading
 from genrobust.generate.generator_files import INDEX
 from genrobust.generate.pipeline_config import AdapterConfig, DiffusersConfig, LoraConfig
+from genrobust.store import Artifact, hash_folder, hash_once
 
 # The kind of artifact of a generator that was trained here.
 GENERATOR = "generator"

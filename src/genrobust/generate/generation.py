@@ -14,17 +14,11 @@ from genrobust.classifiers import AUTO, resolved_here
 from genrobust.core import (
     GenrobustError,
     ImageSet,
-    Maker,
     Request,
     Sample,
     device_kind,
     keep_freed_memory,
-    leftovers,
-    lock,
-    made_by,
-    make_folder,
     progress_bar,
-    remove_leftovers,
     repeatable,
     resolve_device,
     set_threads,
@@ -43,6 +37,7 @@ from genrobust.generate.engine import Engine, engine_of, identity
 from genrobust.generate.request_plan import Plan
 from genrobust.generate.sampler import FAULTS, Drawing, Sampler
 from genrobust.recipe import GenerateConfig, GeneratorConfig
+from genrobust.store import Maker, leftovers, lock, made_by, make_folder, remove_leftovers
 
 # Stop a run after so many requests without a single image.
 HOPELESS = 100

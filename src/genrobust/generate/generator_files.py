@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from genrobust.core import MANIFEST, hash_files
+from genrobust.store import MANIFEST, hash_files
 
 INDEX = "model_index.json"
 # Suffixes of configurations; .model is a vocabulary of SentencePiece, as of T5.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import ImageSet, hash_file, progress_bar, reading
+from genrobust.core import ImageSet, progress_bar, reading
+from genrobust.store import hash_file
 
 BYTES = 32  # of a SHA-256
 # Files read at once: a network file system answers each slowly, and several together.

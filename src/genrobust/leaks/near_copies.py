@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from genrobust.core import Advance, Arrays, KeptParts, no_progress
 from genrobust.leaks.alignment import NEAR, Pairs, distances
 from genrobust.leaks.thumbnails import chroma_of, luma_of
 from genrobust.leaks.views import PAIRS, Views, best_pairs, candidates, describe
+from genrobust.store import Advance, Arrays, KeptParts, no_progress
 
 # Images that are aligned with each image: a copy may also resemble a few other images.
 CANDIDATES = 3

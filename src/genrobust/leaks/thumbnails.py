@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from genrobust.core import Advance, ImageSet, UserError, cores
+from genrobust.core import ImageSet, UserError, cores
+from genrobust.store import Advance
 
 # Pixels a side of the luma, and of each of the two planes of chroma. At 48 px, line icons of two designers differ in
 # the width of their lines, and 300,000 images need 0.8 GB.

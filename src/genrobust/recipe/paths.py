@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import expand_home
+from genrobust.store import expand_home
 
 # Keys whose texts name a file, a folder, or something else, such as a model of the hub.
 SPECS = {"init", "model", "lora", "adapter", "clip", "baselines", "file"}

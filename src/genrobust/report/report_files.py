@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import page_json, write_files
 from genrobust.report.renderers.plot_files import svg_files
 from genrobust.report.renderers.report_html import html
 from genrobust.report.renderers.report_markdown import markdown
@@ -14,6 +13,7 @@ from genrobust.report.renderers.results_json import results_to_json
 from genrobust.report.renderers.scores_csv import summary_to_csv
 from genrobust.report.report_folder import REPORT, RESULTS
 from genrobust.report.report_view import ReportView
+from genrobust.store import page_json, write_files
 
 
 def write_report(view: ReportView, folder: Path, inputs: Mapping[str, Any] | None = None) -> dict[str, Path]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import digest, hash_file
+from genrobust.core import digest
 from genrobust.recipe import Recipe
+from genrobust.store import hash_file
 
 REPORT = "report.html"
 RESULTS = "results.json"

@@ -11,23 +11,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from genrobust.core import (
-    Arrays,
-    Artifact,
-    GenrobustError,
-    ImageSet,
-    Manifest,
-    Subset,
-    UserError,
-    artifact_folder,
-    made_by,
-    no_progress,
-    progress_bar,
-    reading,
-    replacing,
-)
+from genrobust.core import GenrobustError, ImageSet, Subset, UserError, progress_bar, reading
 from genrobust.data import describe_broken
 from genrobust.leaks import NEAR_VERSION, hash_contents
+from genrobust.store import Arrays, Artifact, Manifest, artifact_folder, made_by, no_progress, replacing
 
 ROOM, FILE = "census", "arrays.npz"
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, UserError, address, device_kind, local_folder
+from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, UserError, device_kind
 from genrobust.data import load_data, with_derived
 from genrobust.generate import class_texts
 from genrobust.recipe import Recipe, recipe_yaml
 from genrobust.robustness import METRICS, find_metric
+from genrobust.store import address, local_folder
 from genrobust.study.census import Census
 from genrobust.study.executors.this_process import Local
 from genrobust.study.removals import Notice, Rules, remove_images

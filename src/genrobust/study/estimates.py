@@ -10,15 +10,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from genrobust.core import (
-    FLOAT32,
-    GenrobustError,
-    lock,
-    make_folder,
-    parse_json,
-    remove_leftovers,
-    replacing,
-)
+from genrobust.core import FLOAT32, GenrobustError, parse_json
+from genrobust.store import lock, make_folder, remove_leftovers, replacing
 from genrobust.study.executors.work import Item
 
 RATES = "rates.json"

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genrobust.classifiers import Feed, embed_ensembles, embed_in_parts, load_clip, logits_in_parts, open_classifier
-from genrobust.core import Artifact, KeptParts, LabelSpace, Maker, made_by, resolve_device
+from genrobust.core import LabelSpace, resolve_device
 from genrobust.data import ShardDataset, below, confidence, lowest_of_each_class, write_filter
+from genrobust.store import Artifact, KeptParts, Maker, made_by
 from genrobust.study.kept_parts import open_kept_parts
 
 if TYPE_CHECKING:

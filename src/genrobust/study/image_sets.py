@@ -8,13 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
-from genrobust.core import (
-    ImageSet,
-    LabelSpace,
-    StudyData,
-    UserError,
-    no_progress,
-)
+from genrobust.core import ImageSet, LabelSpace, StudyData, UserError
 from genrobust.data import (
     OK,
     Broken,
@@ -30,6 +24,7 @@ from genrobust.data import (
 from genrobust.generate import class_texts
 from genrobust.leaks import thumbnails
 from genrobust.recipe import Recipe, is_recipe, load_recipe
+from genrobust.store import no_progress
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from genrobust.core import PARTS, KeptParts, Maker, made_by
+from genrobust.store import PARTS, KeptParts, Maker, made_by
 
 
 def open_kept_parts(folder: Path, device: torch.device, *makers: Maker) -> KeptParts:

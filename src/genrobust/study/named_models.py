@@ -17,9 +17,10 @@ from genrobust.classifiers import (
     open_classifier,
     predict_sets,
 )
-from genrobust.core import ImageSet, Predictions, UserError, digest, local_folder
+from genrobust.core import ImageSet, Predictions, UserError, digest
 from genrobust.data import ShardDataset
 from genrobust.leaks import ContentsOf, NearCopiesOf
+from genrobust.store import local_folder
 from genrobust.study.census import Census
 from genrobust.study.removals import NEAR_COPIES_UP_TO
 from genrobust.study.steps.classifier import ClassifierStep

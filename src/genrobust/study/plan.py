@@ -7,14 +7,7 @@ from functools import cached_property
 from itertools import combinations
 
 from genrobust.classifiers import require_clip
-from genrobust.core import (
-    REAL,
-    RETRIEVED,
-    RETRIEVED_ALL,
-    RETRIEVED_BY_CLASS,
-    RETRIEVED_BY_SEARCH,
-    UserError,
-)
+from genrobust.core import REAL, RETRIEVED, RETRIEVED_ALL, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH, UserError
 from genrobust.data import Review, read_review
 from genrobust.recipe import GENERATED, FilterConfig
 from genrobust.study.batch import Batch, in_order

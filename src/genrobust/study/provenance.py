@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import CODE, SOURCE, Artifact, MadeBy, UserError, count, digest, made_by_others, some_of
+from genrobust.core import MadeBy, UserError, count, digest, some_of
+from genrobust.store import CODE, SOURCE, Artifact, made_by_others
 
 # Differences in a message.
 SHOWN = 6

@@ -9,21 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.classifiers import SavedPredictions, hash_clip
-from genrobust.core import (
-    Artifact,
-    ImageSet,
-    StudyData,
-    Summary,
-    UserError,
-    artifact_folder,
-    find_clip,
-    link,
-    local_folder,
-    warn_of_plugins,
-)
+from genrobust.core import ImageSet, StudyData, Summary, UserError, find_clip, warn_of_plugins
 from genrobust.data import ShardDataset, require_outside
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
 from genrobust.report import SECTIONS, ReportView, report_inputs, write_report
+from genrobust.store import Artifact, artifact_folder, link, local_folder
 from genrobust.study.batch import in_order, run_steps
 from genrobust.study.context import Context
 from genrobust.study.executors.this_process import Local, open_executor

@@ -27,10 +27,7 @@ from genrobust.classifiers import (
     val_top1,
 )
 from genrobust.core import (
-    PARTS,
     GenrobustError,
-    KeptParts,
-    Maker,
     UserError,
     feed,
     hashed_seed,
@@ -41,6 +38,7 @@ from genrobust.core import (
     set_threads,
 )
 from genrobust.recipe import TrainConfig
+from genrobust.store import PARTS, KeptParts, Maker
 from genrobust.train.batch_augmentation import border_color, make_augment, make_mix
 from genrobust.train.optimizer import compile_network, explain_compilation, make_optimizer
 from genrobust.train.probe import Probe, fit_probe

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genrobust.classifiers import Classifier, compute_in_parts, head_name, last_linear, predict_logits
-from genrobust.core import Advance, Arrays, ImageSet, KeptParts
+from genrobust.core import ImageSet
 from genrobust.recipe import TrainConfig
+from genrobust.store import Advance, Arrays, KeptParts
 from genrobust.train.logistic_regression import CHUNK, Solution, solve
 from genrobust.train.mixture import Mixture
 

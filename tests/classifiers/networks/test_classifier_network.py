@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from genrobust.classifiers import CheckpointInfo, create_classifier, load_checkpoint, save_checkpoint
-from genrobust.core import Artifact, GenrobustError, Manifest, UserError
+from genrobust.core import GenrobustError, UserError
+from genrobust.store import Artifact, Manifest
 
 NARROW = {"channels": [16, 32, 48, 64], "stem_width": 8}
 

@@ -31,8 +31,9 @@ from genrobust.classifiers import (
     save_checkpoint,
 )
 from genrobust.classifiers.sources.clip import embed_texts
-from genrobust.core import ClassLabel, GenrobustError, KeptParts, LabelSpace
+from genrobust.core import ClassLabel, GenrobustError, LabelSpace
 from genrobust.data import MemoryImages
+from genrobust.store import KeptParts
 
 CPU = torch.device("cpu")
 LABELS = LabelSpace(tuple(ClassLabel(id, id, id) for id in ("red", "green", "blue")))

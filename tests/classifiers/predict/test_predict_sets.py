@@ -29,9 +29,10 @@ from genrobust.classifiers import (
 )
 from genrobust.classifiers.predict import predict_sets as predict_sets_module
 from genrobust.classifiers.predict.saved_predictions import FILE, load_predictions
-from genrobust.core import ClassLabel, GenrobustError, ImageSet, KeptParts, LabelSpace, Predictions, Subset, UserError
+from genrobust.core import ClassLabel, GenrobustError, ImageSet, LabelSpace, Predictions, Subset, UserError
 from genrobust.data import MemoryImages
 from genrobust.recipe import EvaluateConfig
+from genrobust.store import KeptParts
 
 LABELS = LabelSpace(tuple(ClassLabel(i, i, i) for i in ("ant", "bee", "cat")))
 

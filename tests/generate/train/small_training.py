@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from genrobust.classifiers.networks import training_state
-from genrobust.core import Artifact, ImageSet, LabelSpace, Manifest, Subset
+from genrobust.core import ImageSet, LabelSpace, Subset
 from genrobust.data.readers import pictograms
 from genrobust.generate import ClassModel, Finetune, train_generator, training_inputs
 from genrobust.generate.mode import Generator
@@ -18,6 +18,7 @@ from genrobust.generate.pipeline_loading import load_generator
 from genrobust.generate.train.generator_trainer import GeneratorTrainer
 from genrobust.generate.train.objective import Objective
 from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig, PromptConfig
+from genrobust.store import Artifact, Manifest
 
 CPU = torch.device("cpu")
 SMALL = {"steps": 8, "batch_size": 4, "warmup_steps": 1, "learning_rate": 1e-2, "save_every": 2, "precision": "float32"}

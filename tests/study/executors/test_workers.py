@@ -6,15 +6,7 @@ import pickle
 import pytest
 from scribe import Scribe
 
-from genrobust.core import (
-    Busy,
-    DiskFull,
-    GenrobustError,
-    NewerVersion,
-    OutOfMemory,
-    UserError,
-    progress_bar,
-)
+from genrobust.core import Busy, DiskFull, GenrobustError, NewerVersion, OutOfMemory, UserError, progress_bar
 from genrobust.study.executors.calls import Call, Files, portable, run_call
 from genrobust.study.executors.workers import Progress
 

@@ -13,21 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from small_study import contents, genrobust
 
-from genrobust.core import (
-    Artifact,
-    Manifest,
-    Sample,
-    UserError,
-    artifact_folder,
-    lock,
-    write_files,
-)
+from genrobust.core import Sample, UserError
 from genrobust.data import (
     begin_dataset,
     finish_dataset,
     missing_shards,
     write_shard,
 )
+from genrobust.store import Artifact, Manifest, artifact_folder, lock, write_files
 from genrobust.study import verify_outputs
 from genrobust.study.results.outputs import ASIDE
 

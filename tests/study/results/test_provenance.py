@@ -11,7 +11,8 @@ import yaml
 from small_study import QUICK, REAL, TRAIN, folders_section
 
 import genrobust
-from genrobust.core import Artifact, Manifest, UserError, made_by
+from genrobust.core import UserError
+from genrobust.store import Artifact, Manifest, made_by
 from genrobust.study.provenance import Makers, describe_makers, makers_of, require_same_makers
 
 

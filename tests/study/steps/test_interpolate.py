@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from small_study import CLASSES, TRAIN, folders_section
 
 from genrobust.classifiers import load_checkpoint, save_checkpoint, weights_hash
-from genrobust.core import Artifact, GenrobustError, UserError
+from genrobust.core import GenrobustError, UserError
 from genrobust.recipe import parse_recipe
+from genrobust.store import Artifact
 from genrobust.study import Study
 from genrobust.study.results.record import device_seconds
 

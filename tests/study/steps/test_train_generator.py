@@ -5,8 +5,9 @@ import shutil
 import pytest
 from small_study import QUICK, REAL, TRAIN, folders_section
 
-from genrobust.core import Artifact, UserError, embedded
+from genrobust.core import UserError, embedded
 from genrobust.recipe import parse_recipe
+from genrobust.store import Artifact
 from genrobust.study import Study
 from genrobust.study.batch import run_steps
 

@@ -11,10 +11,11 @@ from small_photos import FOLDERS, space
 from small_study import contents, genrobust
 
 from genrobust.classifiers import load_checkpoint, predict_logits
-from genrobust.core import PARTS, GenrobustError, LabelSpace, UserError
+from genrobust.core import GenrobustError, LabelSpace, UserError
 from genrobust.data import ShardDataset, read_by_image
 from genrobust.data.listing import ListedImages
 from genrobust.leaks import NEAR
+from genrobust.store import PARTS
 from genrobust.study import open_sets
 from genrobust.tools.export.classifier import export_classifier
 from genrobust.tools.export.format import FORMATS

@@ -11,17 +11,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from genrobust.core import (
-    MANIFEST,
-    Artifact,
-    GenrobustError,
-    Maker,
-    Manifest,
-    NewerVersion,
-    UserError,
-    made_by,
-    reading,
-)
+from genrobust.core import GenrobustError, NewerVersion, UserError, reading
+from genrobust.store import MANIFEST, Artifact, Maker, Manifest, made_by
 
 CHECKPOINT = "checkpoint"  # the kind of the artifact
 WEIGHTS = "model.safetensors"

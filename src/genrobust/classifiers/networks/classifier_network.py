@@ -24,7 +24,8 @@ from genrobust.classifiers.networks.checkpoint_info import (
 )
 from genrobust.classifiers.networks.last_layers import COSINE, add_cosine_head
 from genrobust.classifiers.training_images import TRAINING_IMAGES, TrainingImages
-from genrobust.core import Artifact, GenrobustError, Manifest, UserError, make_folder, one_line, reading, replacing
+from genrobust.core import GenrobustError, UserError, one_line, reading
+from genrobust.store import Artifact, Manifest, make_folder, replacing
 
 # With these arguments, timm would unpickle a file, download one, or lose the classes.
 REFUSED = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "num_classes"}

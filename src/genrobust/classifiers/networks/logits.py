@@ -21,11 +21,11 @@ from genrobust.core import (
     check_not_empty,
     feed,
     is_out_of_memory,
-    no_progress,
     one_line,
     reading_pool,
     repeatable,
 )
+from genrobust.store import no_progress
 
 T = TypeVar("T")
 Prepare = Callable[[Image.Image], np.ndarray]  # an image of any size to uint8 [H, W, 3]

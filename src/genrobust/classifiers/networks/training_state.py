@@ -13,18 +13,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from genrobust.classifiers.networks.classifier_network import save_tensors
-from genrobust.core import (
-    FLOAT32,
-    Artifact,
-    GenrobustError,
-    Manifest,
-    UserError,
-    lock,
-    make_folder,
-    reading,
-    remove_leftovers,
-)
+from genrobust.core import FLOAT32, GenrobustError, UserError, reading
 from genrobust.recipe import GeneratorTraining, TrainConfig
+from genrobust.store import Artifact, Manifest, lock, make_folder, remove_leftovers
 
 # Scales of a float16 loss: 36 steps in a row that overflow lead from the first to the least.
 FIRST_SCALE = 2.0**16

@@ -15,16 +15,8 @@ from genrobust.classifiers.networks.checkpoint_info import INITIAL, checkpoint_m
 from genrobust.classifiers.networks.classifier_network import load_checkpoint, save_checkpoint
 from genrobust.classifiers.networks.logits import val_top1
 from genrobust.classifiers.training_images import read_training_images
-from genrobust.core import (
-    MANIFEST,
-    Artifact,
-    GenrobustError,
-    ImageSet,
-    lock,
-    make_folder,
-    reading,
-    remove_leftovers,
-)
+from genrobust.core import GenrobustError, ImageSet, reading
+from genrobust.store import MANIFEST, Artifact, lock, make_folder, remove_leftovers
 
 
 def interpolate_checkpoint(

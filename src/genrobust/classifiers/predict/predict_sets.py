@@ -22,13 +22,12 @@ from genrobust.core import (
     LabelSpace,
     Predictions,
     digest,
-    fetch_artifacts,
     keep_freed_memory,
-    made_by,
     progress_bar,
     resolve_device,
     set_threads,
 )
+from genrobust.store import fetch_artifacts, made_by
 
 if TYPE_CHECKING:
     # Import late: reading saved predictions must not load torch.

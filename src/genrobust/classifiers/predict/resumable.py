@@ -12,7 +12,8 @@ from genrobust.classifiers.networks.logits import Feed, predict_together
 from genrobust.classifiers.opened_classifier import OpenClassifier
 from genrobust.classifiers.sources.clip import Clip, clip_embeddings
 from genrobust.classifiers.sources.model_folders import hash_clip
-from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, Subset, check_not_empty, progress_bar
+from genrobust.core import ImageSet, Subset, check_not_empty, progress_bar
+from genrobust.store import PART, Advance, Arrays, KeptParts
 
 
 def compute_in_parts(

@@ -11,19 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from genrobust.core import (
-    Artifact,
-    GenrobustError,
-    ImageSet,
-    LabelSpace,
-    Manifest,
-    Predictions,
-    UserError,
-    artifact_folder,
-    digest,
-    reading,
-    replacing,
-)
+from genrobust.core import GenrobustError, ImageSet, LabelSpace, Predictions, UserError, digest, reading
+from genrobust.store import Artifact, Manifest, artifact_folder, replacing
 
 PREDICTIONS = "predictions"  # the kind of the artifact
 FILE = "predictions.npz"

@@ -20,7 +20,8 @@ from genrobust.classifiers.image_preparation import prepare
 from genrobust.classifiers.networks.logits import Feed, require_finite
 from genrobust.classifiers.sources.model_folders import clip_interpolation
 from genrobust.classifiers.sources.timm_config import data_config
-from genrobust.core import ImageSet, check_not_empty, no_progress, reading, repeatable
+from genrobust.core import ImageSet, check_not_empty, reading, repeatable
+from genrobust.store import no_progress
 
 TEXTS = 256  # encoded at once
 log = logging.getLogger(__name__)

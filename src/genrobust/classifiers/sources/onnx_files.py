@@ -18,7 +18,8 @@ from genrobust.classifiers.networks.logits import blame_network
 from genrobust.classifiers.opened_classifier import OpenClassifier
 from genrobust.classifiers.sources.timm_config import ClassifierMetadata, data_config
 from genrobust.classifiers.sources.timm_models import class_ids, prepare_as_timm
-from genrobust.core import UserError, digest, hash_file, parse_json, reading, require_packages
+from genrobust.core import UserError, digest, parse_json, reading, require_packages
+from genrobust.store import hash_file
 
 # Metadata of a file, as JSON: the keys of timm's config.json.
 LABELS, DESCRIPTIONS, CONFIG = "label_names", "label_descriptions", "pretrained_cfg"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from genrobust.classifiers.networks.checkpoint_info import read_checkpoint_info, weights_hash
 from genrobust.classifiers.opened_classifier import SINGLE_CROP, Blueprint, OpenClassifier, preparation
-from genrobust.core import Artifact
 from genrobust.recipe import EvaluateConfig
+from genrobust.store import Artifact
 
 if TYPE_CHECKING:
     # Import late: reading saved predictions must not load torch.

@@ -18,7 +18,8 @@ from genrobust.classifiers.sources.state_dicts import IMAGENET, load_tensors, re
 from genrobust.classifiers.sources.tensor_names import rename_in_order
 from genrobust.classifiers.sources.timm_config import data_config
 from genrobust.classifiers.sources.timm_models import open_with_config
-from genrobust.core import UserError, did_you_mean, digest, hash_file
+from genrobust.core import UserError, did_you_mean, digest
+from genrobust.store import hash_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from genrobust.classifiers.sources.model_folders import BY_ORDER, TIMM_CONFIG
 from genrobust.classifiers.sources.tensor_names import describe_misfit, rename_in_order
 from genrobust.classifiers.sources.timm_config import data_config, read_timm_config
 from genrobust.classifiers.sources.timm_models import class_ids, open_with_config
-from genrobust.core import UserError, digest, hash_file, one_line, parse_json, reading
+from genrobust.core import UserError, digest, one_line, parse_json, reading
+from genrobust.store import hash_file
 
 log = logging.getLogger(__name__)
 

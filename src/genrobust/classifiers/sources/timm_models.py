@@ -21,7 +21,8 @@ from genrobust.classifiers.opened_classifier import Blueprint, OpenClassifier
 from genrobust.classifiers.sources.model_folders import HUB, PACKAGED, TIMM_CONFIG, offline_advice
 from genrobust.classifiers.sources.tensor_names import describe_misfit
 from genrobust.classifiers.sources.timm_config import data_config, read_timm_config
-from genrobust.core import GenrobustError, UserError, did_you_mean, digest, download, hash_folder, one_line
+from genrobust.core import GenrobustError, UserError, did_you_mean, digest, one_line
+from genrobust.store import download, hash_folder
 
 KINDS = (
     f"a checkpoint's folder, a folder that timm saved, a name of timm's, {PACKAGED}NAME, {HUB}NAME, ARCHITECTURE@FILE "

@@ -8,15 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from genrobust.core import (
-    GenrobustError,
-    ImageSet,
-    LabelSpace,
-    OutOfMemory,
-    Request,
-    hash_once,
-    room_for_code,
-)
+from genrobust.core import GenrobustError, ImageSet, LabelSpace, OutOfMemory, Request, room_for_code
 from genrobust.generate.engine import Engine
 from genrobust.generate.find_models import find_adapter, find_generator, find_lora
 from genrobust.generate.generator_files import hash_generator
@@ -25,6 +17,7 @@ from genrobust.generate.mode import MODES, locate, mode_of
 from genrobust.generate.pipeline_config import DiffusersConfig
 from genrobust.generate.pipeline_families import guidance_arguments
 from genrobust.recipe import ENGINES, GeneratorConfig
+from genrobust.store import hash_once
 
 if TYPE_CHECKING:  # A finished study needs only the identity, which must load neither torch nor diffusers.
     import numpy as np

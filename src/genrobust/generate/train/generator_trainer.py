@@ -22,12 +22,9 @@ from genrobust.classifiers import (
     require_same_job,
 )
 from genrobust.core import (
-    Artifact,
-    Manifest,
     UserError,
     hashed_seed,
     keep_freed_memory,
-    made_by,
     progress_bar,
     repeatable,
     resolve_device,
@@ -39,6 +36,7 @@ from genrobust.generate.library_errors import explain_out_of_memory
 from genrobust.generate.mode import locate
 from genrobust.generate.train.objective import Model, Objective, losses
 from genrobust.recipe import GeneratorTraining
+from genrobust.store import Artifact, Manifest, made_by
 
 # Largest norm of a gradient, as in diffusers' own training scripts.
 MAX_NORM = 1.0

@@ -17,11 +17,12 @@ from diffusers.training_utils import compute_snr
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from genrobust.core import ImageSet, LabelSpace, UserError, hashed_seed, no_progress, progress_bar, repeatable
+from genrobust.core import ImageSet, LabelSpace, UserError, hashed_seed, progress_bar, repeatable
 from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_config import DiffusersConfig
 from genrobust.generate.pipeline_loading import load_generator
 from genrobust.recipe import GeneratorTraining
+from genrobust.store import no_progress
 
 # A U-Net or a transformer of diffusers: called with noisy latents, timesteps and context.
 Model = Any

@@ -19,9 +19,9 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from genrobust.classifiers import save_tensors
-from genrobust.core import make_folder, replacing
 from genrobust.generate.generator_files import INDEX, part_files, part_folders
 from genrobust.generate.patch_autoencoder import PatchAutoencoder
+from genrobust.store import make_folder, replacing
 
 UNET, VAE = "unet", "vae"
 WEIGHTS_SUFFIX = ".safetensors"

@@ -12,18 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, StrictFloat, StrictInt
 
 from genrobust.classifiers import choose_precisions
-from genrobust.core import (
-    Hardware,
-    UserError,
-    device_kind,
-    digest,
-    hardware,
-    page_json,
-    read_page_json,
-    replacing,
-    require_packages,
-)
+from genrobust.core import Hardware, UserError, device_kind, digest, hardware, require_packages
 from genrobust.recipe import EXECUTORS, Recipe, Threads, WorkerCount
+from genrobust.store import page_json, read_page_json, replacing
 from genrobust.study.executors.calls import Call, run_call
 from genrobust.study.executors.this_process import ExecutorConfig, Local
 from genrobust.study.executors.work import Work

@@ -8,20 +8,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from genrobust.core import (
-    MANIFEST,
-    PAGES,
-    REWRITE,
-    Artifact,
-    Damage,
-    GenrobustError,
-    UserError,
-    artifacts,
-    lock,
-    make_folder,
-    progress_bar,
-    refusal,
-)
+from genrobust.core import GenrobustError, UserError, progress_bar
+from genrobust.store import MANIFEST, PAGES, REWRITE, Artifact, Damage, artifacts, lock, make_folder, refusal
 
 ASIDE = ".damaged"  # hidden, so that what reads all files of a folder does not read these
 # Kinds whose files people edit: a change is named, and stays.

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.classifiers import BICUBIC, Blueprint, Initial, open_initial, open_run
-from genrobust.core import Artifact, artifact_folder
 from genrobust.recipe import TrainConfig
+from genrobust.store import Artifact, artifact_folder
 from genrobust.study.network_size import NetworkSize, network_size
 from genrobust.study.steps.images import MixedImages
 from genrobust.study.steps.step import Step

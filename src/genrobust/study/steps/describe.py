@@ -9,16 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.classifiers import hash_clip, require_clip
-from genrobust.core import (
-    SourceQuality,
-    Subset,
-    digest,
-    fair_order,
-    fetch_artifacts,
-    prefix,
-    resolve_device,
-)
+from genrobust.core import SourceQuality, Subset, digest, fair_order, prefix, resolve_device
 from genrobust.recipe import QualityConfig
+from genrobust.store import fetch_artifacts
 from genrobust.study.estimates import Cost
 from genrobust.study.executors.work import Item, MakeItems
 from genrobust.study.steps.embeddings import CLASS_NAMES, FOLDER, Embeddings

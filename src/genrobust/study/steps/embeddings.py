@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genrobust.core import (
-    Artifact,
-    GenrobustError,
-    ImageSet,
-    Manifest,
-    artifact_folder,
-    made_by,
-    progress_bar,
-    reading,
-    replacing,
-)
+from genrobust.core import GenrobustError, ImageSet, progress_bar, reading
+from genrobust.store import Artifact, Manifest, artifact_folder, made_by, replacing
 
 if TYPE_CHECKING:
     from genrobust.classifiers import Clip

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from genrobust.classifiers import hash_clip
-from genrobust.core import Artifact, ImageSet, Subset, artifact_folder, digest
+from genrobust.core import ImageSet, Subset, digest
 from genrobust.data import (
     Review,
     ShardDataset,
@@ -20,6 +20,7 @@ from genrobust.data import (
     write_reviewed,
 )
 from genrobust.recipe import FilterConfig
+from genrobust.store import Artifact, artifact_folder
 from genrobust.study.estimates import Cost
 from genrobust.study.executors.work import Item
 from genrobust.study.steps.classifier import ClassifierStep

@@ -19,13 +19,12 @@ from genrobust.core import (
     GenrobustError,
     ImageSet,
     UserError,
-    artifact_folder,
     digest,
-    plugins_of,
 )
 from genrobust.data import ShardDataset, missing_shards
 from genrobust.generate import Generation, Plan, class_texts, engine_of, identity, open_generated, plan_of
 from genrobust.recipe import GENERATED, DatasetConfig, FinetuneConfig, GenerateConfig, GeneratorConfig
+from genrobust.store import artifact_folder, plugins_of
 from genrobust.study.estimates import Cost
 from genrobust.study.executors.work import Item, MakeItems
 from genrobust.study.steps.images import ImageStep

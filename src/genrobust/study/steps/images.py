@@ -9,14 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import (
-    REAL,
-    RETRIEVED_ALL,
-    RETRIEVED_WITHHELD,
-    ImageSet,
-    Subset,
-    UserError,
-)
+from genrobust.core import REAL, RETRIEVED_ALL, RETRIEVED_WITHHELD, ImageSet, Subset, UserError
 from genrobust.data import list_cells, withheld_cells
 from genrobust.recipe import GENERATED, MixturePart
 from genrobust.study.steps.step import Step

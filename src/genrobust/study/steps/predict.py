@@ -23,8 +23,9 @@ from genrobust.classifiers import (
     require_clip,
     weights_hash,
 )
-from genrobust.core import ZERO_SHOT, Artifact, digest, fetch_artifacts
+from genrobust.core import ZERO_SHOT, digest
 from genrobust.recipe import ZeroShotConfig
+from genrobust.store import Artifact, fetch_artifacts
 from genrobust.study.estimates import Cost
 from genrobust.study.executors.work import Item, MakeItems
 from genrobust.study.steps.classifier import ClassifierStep

@@ -13,15 +13,11 @@ import numpy as np
 from genrobust.classifiers import hash_clip, require_clip
 from genrobust.core import (
     EMBEDDED,
-    HEX_DIGITS,
     RETRIEVED_BY_SEARCH,
-    Artifact,
     ImageSet,
     Subset,
     UserError,
-    artifact_folder,
     digest,
-    fetch_artifacts,
     find_clip,
     resolve_device,
     some_of,
@@ -34,6 +30,7 @@ from genrobust.data import (
     read_search,
     write_search,
 )
+from genrobust.store import HEX_DIGITS, Artifact, artifact_folder, fetch_artifacts
 from genrobust.study.estimates import Cost
 from genrobust.study.executors.work import Item, MakeItems
 from genrobust.study.steps.embeddings import CLASS_NAMES, FOLDER, Embeddings

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from genrobust.classifiers import read_checkpoint_info, saved_steps
-from genrobust.core import FLOAT32, Artifact, UserError, count_taken, digest, plugins_of
+from genrobust.core import FLOAT32, UserError, count_taken, digest
+from genrobust.store import Artifact, plugins_of
 from genrobust.study.estimates import TRAIN, Cost
 from genrobust.study.executors.work import Item
 from genrobust.study.steps.classifier import ClassifierStep

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.classifiers import saved_steps
-from genrobust.core import Artifact, ImageSet, JoinedImages, UserError, artifact_folder, digest
+from genrobust.core import ImageSet, JoinedImages, UserError, digest
 from genrobust.generate import DiffusersConfig, LoraConfig, engine_of
 from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig
+from genrobust.store import Artifact, artifact_folder
 from genrobust.study.estimates import Cost
 from genrobust.study.executors.work import Item
 from genrobust.study.steps.step import Step

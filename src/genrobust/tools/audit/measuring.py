@@ -18,18 +18,7 @@ from genrobust.classifiers import (
     load_clip,
     logits_in_parts,
 )
-from genrobust.core import (
-    REAL,
-    Advance,
-    Arrays,
-    ImageSet,
-    KeptParts,
-    SourceQuality,
-    check_not_empty,
-    fair_order,
-    progress_bar,
-    reading_pool,
-)
+from genrobust.core import REAL, ImageSet, SourceQuality, check_not_empty, fair_order, progress_bar, reading_pool
 from genrobust.data import (
     DISTANCE,
     NEAREST,
@@ -47,6 +36,7 @@ from genrobust.data import (
     qualities,
 )
 from genrobust.leaks import nearest, thumbnail
+from genrobust.store import Advance, Arrays, KeptParts
 from genrobust.study import AuditSets
 from genrobust.tools.audit.copies import ITSELF, Duplicates, duplicates
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genrobust import __version__
-from genrobust.core import ImageSet, count, page_json, write_files
+from genrobust.core import ImageSet, count
 from genrobust.data import BY_IMAGE, ShardDataset
 from genrobust.leaks import NEAR
 from genrobust.report import (
@@ -26,6 +26,7 @@ from genrobust.report import (
     render,
     to_json_values,
 )
+from genrobust.store import page_json, write_files
 from genrobust.study import AuditSets
 from genrobust.tools.audit.copies import ITSELF, Duplicates
 from genrobust.tools.audit.measuring import OF_REAL, OF_TRAINING, Audit, Judgment

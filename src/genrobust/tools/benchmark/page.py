@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genrobust import __version__
-from genrobust.core import ImageSet, LabelSpace, Score, count, page_json, write_files
+from genrobust.core import ImageSet, LabelSpace, Score, count
 from genrobust.report import (
     MISLABELED,
     SHAPES,
@@ -23,6 +23,7 @@ from genrobust.report import (
     span,
     to_json_values,
 )
+from genrobust.store import page_json, write_files
 from genrobust.tools.benchmark.scoring import Benchmark, HardImage, OfModels
 
 LOOKS = {"generated": {"color": 1, "shape": SHAPES[0]}, "real": {"color": 0, "shape": SHAPES[1]}}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from genrobust.classifiers import OpenClassifier, predict_sets
-from genrobust.core import ImageSet, LabelSpace, Predictions, UserError, file_name, local_folder, some_of
+from genrobust.core import ImageSet, LabelSpace, Predictions, UserError, file_name, some_of
 from genrobust.data import (
     ShardDataset,
     classes_of,
@@ -20,6 +20,7 @@ from genrobust.data import (
     relabeled,
     require_outside,
 )
+from genrobust.store import local_folder
 from genrobust.study import (
     Named,
     Studies,

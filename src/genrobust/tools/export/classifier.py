@@ -23,8 +23,9 @@ from genrobust.classifiers import (
     protocol,
     read_training_images,
 )
-from genrobust.core import GenrobustError, Score, UserError, read_page_json, slug
+from genrobust.core import GenrobustError, Score, UserError, slug
 from genrobust.recipe import EvaluateConfig
+from genrobust.store import read_page_json
 from genrobust.tools.export.folder import new_folder, write_card
 from genrobust.tools.export.format import ClassifierFormat
 

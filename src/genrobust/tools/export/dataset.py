@@ -11,9 +11,9 @@ import yaml
 from huggingface_hub import DatasetCardData
 
 from genrobust.classifiers import AUTO, with_precision
-from genrobust.core import Artifact
 from genrobust.data import NAMES, OK, USED, ShardDataset, kept_indices, making, read_filter
 from genrobust.recipe import recipe_yaml
+from genrobust.store import Artifact
 from genrobust.study import Studies, recipe_and_name
 from genrobust.tools.export.folder import new_folder, write_card
 from genrobust.tools.export.format import Content, Format

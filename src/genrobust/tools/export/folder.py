@@ -12,8 +12,9 @@ from huggingface_hub import CardData
 from markupsafe import Markup
 
 from genrobust import __version__
-from genrobust.core import count, make_folder, refusal, templates
+from genrobust.core import count, templates
 from genrobust.report import escaped, fenced, number, span
+from genrobust.store import make_folder, refusal
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def init(
 
     Example: genrobust init --train data/train --test data/test --shift sketch=data/sketch
     """
-    from genrobust.core import OutputFile, local_folder
+    from genrobust.store import OutputFile, local_folder
     from genrobust.tools.init.proposed_settings import Wishes, propose
     from genrobust.tools.init.recipe_file import write_recipe
     from genrobust.tools.init.starting_network import SCRATCH, require_network

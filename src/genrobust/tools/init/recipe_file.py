@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 
 from genrobust.cli import measure
-from genrobust.core import GenrobustError, OutputFile, about, parse_yaml, some_of, templates
+from genrobust.core import GenrobustError, about, parse_yaml, some_of, templates
 from genrobust.recipe import locate_specs, located, parse_recipe, paths_from, study_name
+from genrobust.store import OutputFile
 from genrobust.study import Studies, seconds_left
 from genrobust.tools.init.proposed_settings import LEAST_SHIFT
 from genrobust.tools.init.user_images import NAMED, UserImages

@@ -11,9 +11,10 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from genrobust.core import Line, OutputFile, page_json
+from genrobust.core import Line
 from genrobust.data import count_names
 from genrobust.robustness import PublishedScores
+from genrobust.store import OutputFile, page_json
 
 # Models in the terminal from either end. The JSON file has all.
 TOP = 20

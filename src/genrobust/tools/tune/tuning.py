@@ -30,15 +30,11 @@ from genrobust.core import (
     StudyData,
     UserError,
     about,
-    artifact_folder,
     csv_line,
-    local_folder,
-    page_json,
-    read_page_json,
-    write_files,
 )
 from genrobust.recipe import GENERATED, TRAIN, Recipe, TrainConfig, TuneConfig, parse_recipe, recipe_yaml
 from genrobust.robustness import image_metric
+from genrobust.store import artifact_folder, local_folder, page_json, read_page_json, write_files
 from genrobust.study import Local, Study, TrainingRun, list_rows, seconds_left
 from genrobust.tools.tune.variants import Variant, variants
 

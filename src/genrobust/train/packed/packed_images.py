@@ -11,19 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from genrobust.core import (
-    Artifact,
-    GenrobustError,
-    ImageSet,
-    Manifest,
-    artifact_folder,
-    lock,
-    made_by,
-    make_folder,
-    progress_bar,
-    remove_leftovers,
-    replacing,
-)
+from genrobust.core import GenrobustError, ImageSet, progress_bar
+from genrobust.store import Artifact, Manifest, artifact_folder, lock, made_by, make_folder, remove_leftovers, replacing
 from genrobust.train.packed.jpeg_tiles import BLOCK, QUALITY, TILE, Box, encode, tiles_under
 from genrobust.train.random_crops import RandomCrop
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from genrobust.core import OutputFile, UserError
+from genrobust.core import UserError
+from genrobust.store import OutputFile
 
 
 def names(folder):

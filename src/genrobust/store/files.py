@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from genrobust.core.errors import Busy, DiskFull, GenrobustError, UserError
+from genrobust.core import Busy, DiskFull, GenrobustError, UserError
 
 LOCK = ".lock"
 MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"  # records of the files of an artifact

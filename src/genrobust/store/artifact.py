@@ -20,10 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genrobust.core.errors import GenrobustError, NewerVersion, UserError, reading
-from genrobust.core.files import MANIFEST, UNFINISHED, lock, make_folder, remove_leftovers, replacing, temporary
-from genrobust.core.keys import digest, hash_file, hash_once, slug
-from genrobust.core.manifest import (
+from genrobust.core import GenrobustError, NewerVersion, UserError, digest, reading, slug
+from genrobust.store.file_hashes import hash_file, hash_once
+from genrobust.store.files import MANIFEST, UNFINISHED, lock, make_folder, remove_leftovers, replacing, temporary
+from genrobust.store.manifest import (
     CHANGED,
     HASH,
     FileFacts,
@@ -33,7 +33,7 @@ from genrobust.core.manifest import (
     is_ours,
     read_manifest,
 )
-from genrobust.core.remote import Remote, remote_of
+from genrobust.store.remote import Remote, remote_of
 
 LONGEST_WORD = 60  # characters before the hash in the name of a folder
 # Files that file managers write into folders that a user looks at.

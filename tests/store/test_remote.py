@@ -14,22 +14,13 @@ from kill_and_resume import contents
 from PIL import Image
 
 from genrobust.classifiers import CheckpointInfo, create_classifier, save_checkpoint
-from genrobust.core import (
-    Artifact,
-    ClassLabel,
-    GenrobustError,
-    LabelSpace,
-    Manifest,
-    UserError,
-    address,
-    local_folder,
-    write_files,
-)
-from genrobust.core.remote import Remote
+from genrobust.core import ClassLabel, GenrobustError, LabelSpace, UserError
 from genrobust.data import read_filter
 from genrobust.generate import LoraConfig
 from genrobust.generate.find_models import GENERATOR, LORA_FILE, find_lora
 from genrobust.recipe import FilterConfig
+from genrobust.store import Artifact, Manifest, address, local_folder, write_files
+from genrobust.store.remote import Remote
 from genrobust.study.filter_scores import ScoreFilter
 
 URL = "s3://bucket/runs"
@@ -137,7 +128,7 @@ def machines(monkeypatch, tmp_path):
     """The folders of an artifact in two machines' copies of the same place, in the memory of this process."""
     url = f"memory://{tmp_path.name}/runs"
     copies = [Remote(url, tmp_path / name) for name in "ab"]
-    monkeypatch.setattr("genrobust.core.remote._opened", dict(enumerate(copies)))
+    monkeypatch.setattr("genrobust.store.remote._opened", dict(enumerate(copies)))
     yield [copy.folder / "set" for copy in copies]
     fsspec.filesystem("memory").rm(f"/{tmp_path.name}", recursive=True)
 
@@ -246,7 +237,7 @@ def test_a_listing_that_fails_removes_nothing(machines, monkeypatch):
 
 def test_another_process_gets_the_password(tmp_path, monkeypatch):
     remote = Remote("memory://me:secret@host/runs", tmp_path)
-    monkeypatch.setattr("genrobust.core.remote._opened", {"": remote})
+    monkeypatch.setattr("genrobust.store.remote._opened", {"": remote})
     assert address(remote.folder) == "memory://me:secret@host/runs"
     assert "secret" not in f"{remote.url} {remote.folder}"
 

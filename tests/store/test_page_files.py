@@ -4,16 +4,9 @@ import os
 
 import pytest
 
-from genrobust.core import (
-    MANIFEST,
-    REWRITE,
-    Artifact,
-    GenrobustError,
-    Manifest,
-    read_page_json,
-    write_files,
-)
-from genrobust.core.files import LOCK
+from genrobust.core import GenrobustError
+from genrobust.store import MANIFEST, REWRITE, Artifact, Manifest, read_page_json, write_files
+from genrobust.store.files import LOCK
 
 
 def edit(path):

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from genrobust.core import Artifact, KeptParts
+from genrobust.store import Artifact, KeptParts
 
 
 class Squares:

@@ -8,16 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from genrobust.core import (
-    Artifact,
-    GenrobustError,
-    Manifest,
-    NewerVersion,
-    UserError,
-    artifact_folder,
-    artifacts,
-)
-from genrobust.core.artifact import SYSTEM_FILES
+from genrobust.core import GenrobustError, NewerVersion, UserError
+from genrobust.store import Artifact, Manifest, artifact_folder, artifacts
+from genrobust.store.artifact import SYSTEM_FILES
 
 WHAT = Manifest("dataset", inputs={"seed": 1}, about={"classes": ["cat"]}, made_by={"torch": "2"})
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 import genrobust
-from genrobust.core import Artifact, made_by, made_by_others
+from genrobust.store import Artifact, made_by, made_by_others
 
 MAKERS = ("genrobust.train.loop", "genrobust.data.memory")
 MAKE = f"""
 import json
-from genrobust.core import made_by
+from genrobust.store import made_by
 print(json.dumps(made_by(*{MAKERS})))
 """
 COMPARE = """
 import json, sys
-from genrobust.core import made_by_others
+from genrobust.store import made_by_others
 print(json.dumps(made_by_others(json.load(sys.stdin))))
 """
 
@@ -92,7 +92,7 @@ def test_the_import_closure_follows_stubs_and_late_imports_and_no_annotations(so
     for name, text in CLOSURE.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    script = 'import json; from genrobust.core import made_by; print(json.dumps(made_by("genrobust.sample.root")))'
+    script = 'import json; from genrobust.store import made_by; print(json.dumps(made_by("genrobust.sample.root")))'
     reached = {"root", "plain", "module", "package", "inner.public"}
     assert run(source, script)["code"].keys() == {f"sample.{name}" for name in reached}
 

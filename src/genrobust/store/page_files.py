@@ -9,13 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from genrobust.core.artifact import Artifact
-from genrobust.core.errors import UserError
-from genrobust.core.files import MANIFEST, lock, make_folder, remove_leftovers, replacing
-from genrobust.core.keys import hash_file
-from genrobust.core.manifest import Manifest
-from genrobust.core.masking import mask_secrets
-from genrobust.core.parsing import parse_json
+from genrobust.core import UserError, mask_secrets, parse_json
+from genrobust.store.artifact import Artifact
+from genrobust.store.file_hashes import hash_file
+from genrobust.store.files import MANIFEST, lock, make_folder, remove_leftovers, replacing
+from genrobust.store.manifest import Manifest
 
 PAGES = "pages"  # kind of the artifact of a report, an audit or a benchmark
 # What to do about a changed file, which verify --repair does not remove.

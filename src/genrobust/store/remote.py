@@ -13,13 +13,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from genrobust.core.errors import DiskFull, GenrobustError, UserError, one_line
-from genrobust.core.files import lock, make_folder, refusal, replacing, temporary
-from genrobust.core.keys import file_name
-from genrobust.core.machine import user_cache
-from genrobust.core.masking import mask_secrets
-from genrobust.core.named_files import expand_home
-from genrobust.core.progress import progress_bar
+from genrobust.core import (
+    DiskFull,
+    GenrobustError,
+    UserError,
+    file_name,
+    mask_secrets,
+    one_line,
+    progress_bar,
+    user_cache,
+)
+from genrobust.store.files import lock, make_folder, refusal, replacing, temporary
+from genrobust.store.named_files import expand_home
 
 COPIES = "GENROBUST_COPIES"  # the environment variable that says where copies lie
 STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "memory")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genrobust.core.errors import GenrobustError, UserError, one_line
+from genrobust.core import GenrobustError, UserError, one_line
 
 
 def download(spec: str, named: str, patterns: list[str] | None, remedy: str, kind: str | None = None) -> Path:

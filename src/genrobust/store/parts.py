@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.core.artifact import Artifact, artifact_folder
-from genrobust.core.errors import GenrobustError
-from genrobust.core.files import make_folder, replacing
-from genrobust.core.keys import digest
-from genrobust.core.manifest import Manifest
+from genrobust.core import GenrobustError, digest
+from genrobust.store.artifact import Artifact, artifact_folder
+from genrobust.store.files import make_folder, replacing
+from genrobust.store.manifest import Manifest
 
 PARTS = ".parts"  # folder of the parts, in the folder of the results
 PART = 2000  # items per part: the most that a kill loses

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from genrobust.core.errors import GenrobustError, NewerVersion, UserError, reading
-from genrobust.core.keys import HEX_DIGITS, digest
-from genrobust.core.parsing import parse_json
+from genrobust.core import GenrobustError, NewerVersion, UserError, digest, parse_json, reading
+from genrobust.store.file_hashes import HEX_DIGITS
 
 FORMAT = 3
 # Every manifest contains this key, and no other file does.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from genrobust.core.errors import UserError
-from genrobust.core.files import make_folder, refusing, replacing
+from genrobust.core import UserError
+from genrobust.store.files import make_folder, refusing, replacing
 
 _STDOUT = "-"
 

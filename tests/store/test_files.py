@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from genrobust.core import Busy, DiskFull, GenrobustError, UserError, lock, make_folder, remove_leftovers, replacing
+from genrobust.core import Busy, DiskFull, GenrobustError, UserError
+from genrobust.store import lock, make_folder, remove_leftovers, replacing
 
 
 def names(folder):
@@ -37,7 +38,8 @@ def test_a_failed_block_leaves_the_old_file_and_no_other(tmp_path):
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from genrobust.core import Busy, DiskFull, replacing
+from genrobust.core import (Busy, DiskFull)
+from genrobust.store import replacing
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
     with replacing(Path(sys.argv[1])) as file:
@@ -105,7 +107,7 @@ def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path):
 HOLD = """
 import sys
 from pathlib import Path
-from genrobust.core import lock
+from genrobust.store import lock
 with lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
