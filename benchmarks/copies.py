@@ -195,8 +195,6 @@ def main() -> None:
         assert data.retrieval is not None
         tests = [(name, data.tests[name]) for name in ("outline-v2", "solid", "emoji")]
         sets = [("train", data.train), ("wild", data.retrieval), *tests]
-    # Threads that wait for each other count as CPU time.
-    torch.set_num_threads(1)
     report(sets, given.planted, given.seed)
     report_speed(sets)
     print(f"\n{where_and_when()}")

@@ -98,7 +98,13 @@ def test_nothing_depends_on_the_number_of_images_that_are_compared_at_once(
     found = find_near_copies(everything, others)
     itself = nearest(everything, everything, itself=True)
     counted: list[int] = []
-    for place, number in {"near_copies._BLOCK": 7, "views._OWN": 5, "views._OTHERS": 11, "alignment._BATCH": 3}.items():
+    for place, number in {
+        "near_copies._BLOCK": 7,
+        "near_copies._PIECE": 4,
+        "views._OWN": 5,
+        "views._OTHERS": 11,
+        "alignment._BATCH": 3,
+    }.items():
         monkeypatch.setattr(f"genrobust.leaks.{place}", number)
     again = find_near_copies(everything, others, counted.append)
     assert ((again < 0) == (found < 0)).all(), "one of several copies of an image may be named"

@@ -5,11 +5,15 @@ All images are compared by their views, which costs little, and the few that may
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from genrobust.core import cores
 from genrobust.leaks.alignment import NEAR, Pairs, distances
 from genrobust.leaks.thumbnails import chroma_of, luma_of
 from genrobust.leaks.views import PAIRS, Views, best_pairs, candidates, describe
@@ -20,7 +24,10 @@ CANDIDATES = 3
 # Cosine of two views from which two images may be copies. The views of moved photographs, which resemble their
 # originals least, have 0.83 or more in 98 of 100.
 _ALIKE = 0.8
-_BLOCK = 1024  # images described at once
+# Images that one thread compares at once.
+_PIECE = 256
+# Images whose nearest images are kept together.
+_BLOCK = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +53,9 @@ class _Pictures:
     views: Views
 
     @classmethod
-    def of(cls, thumbnails: np.ndarray) -> _Pictures:
-        blocks = [thumbnails[start : start + _BLOCK] for start in range(0, len(thumbnails), _BLOCK)]
-        return cls(thumbnails, Views.join([describe(luma_of(block)) for block in blocks]))
+    def of(cls, thumbnails: np.ndarray, pool: ThreadPoolExecutor) -> _Pictures:
+        views = pool.map(lambda piece: describe(luma_of(piece)), _pieces(thumbnails))
+        return cls(thumbnails, Views.join([*views]))
 
 
 def find_near_copies(own: np.ndarray, others: np.ndarray, advance: Advance = no_progress) -> np.ndarray:
@@ -60,13 +67,17 @@ def find_near_copies(own: np.ndarray, others: np.ndarray, advance: Advance = no_
         own, others: Thumbnails, uint8 [N, ROWS, SIDE] and [M, ROWS, SIDE].
         advance: Called with the number of images that are done.
     """
-    pictures = _Pictures.of(others)
     found = [np.zeros(0, dtype=np.int64)]
-    for start in range(0, len(own), _BLOCK):
-        block = _Pictures.of(own[start : start + _BLOCK])
-        neighbors = _nearest(block, pictures, bound=_ALIKE)
-        found.append(np.where(neighbors.distance < NEAR, neighbors.index, -1))
-        advance(len(block.thumbnails))
+    with _threads() as pool:
+        pictures = _Pictures.of(others, pool)
+
+        def find(piece: np.ndarray) -> np.ndarray:
+            neighbors = _nearest(piece, pictures, bound=_ALIKE)
+            return np.where(neighbors.distance < NEAR, neighbors.index, -1)
+
+        for places in pool.map(find, _pieces(own)):
+            found.append(places)
+            advance(len(places))
     return np.concatenate(found)
 
 
@@ -85,25 +96,50 @@ def nearest(
         parts: Keep what is found until all is done. They must depend on both sets.
         advance: That of a progress bar over the queries.
     """
-    pictures = _Pictures.of(references)
+    with _threads() as pool:
+        pictures = _Pictures.of(references, pool)
 
-    def find(items: range) -> Arrays:
-        block = _Pictures.of(queries[items.start : items.stop])
-        found = _nearest(block, pictures, first=items.start if itself else None)
-        advance(len(items))
-        return {name: getattr(found, name) for name in Neighbors.__slots__}
+        def find(items: range) -> Arrays:
+            pieces = _pieces(queries[items.start : items.stop])
+            firsts = [items.start + start if itself else None for start in range(0, len(items), _PIECE)]
+            found = [*pool.map(lambda piece, first: _nearest(piece, pictures, first=first), pieces, firsts)]
+            advance(len(items))
+            return {name: np.concatenate([getattr(part, name) for part in found]) for name in Neighbors.__slots__}
 
-    return Neighbors(**(parts or KeptParts(None)).run(len(queries), _BLOCK, find, advance))
+        return Neighbors(**(parts or KeptParts(None)).run(len(queries), _BLOCK, find, advance))
 
 
-def _nearest(own: _Pictures, others: _Pictures, bound: float | None = None, first: int | None = None) -> Neighbors:
-    """Find the nearest image of each own one.
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Open a thread for each core, in which torch uses one thread.
+
+    The tensors here are small. Threads of torch that share one would mostly wait for each other, and without end if
+    other programs need the cores.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _pieces(thumbnails: np.ndarray) -> Sequence[np.ndarray]:
+    return [thumbnails[start : start + _PIECE] for start in range(0, len(thumbnails), _PIECE)]
+
+
+def _nearest(
+    thumbnails: np.ndarray, others: _Pictures, bound: float | None = None, first: int | None = None
+) -> Neighbors:
+    """Find the nearest image of each own one, in one thread.
 
     Args:
         bound: Give up images that are less like an own one, and those that turn out to be no near copies: an own image
             that has no others has the distance 1.
         first: The place of the first own image in `others`, if they hold the own ones.
     """
+    own = _Pictures(thumbnails, describe(luma_of(thumbnails)))
     places = candidates(own.views, others.views, CANDIDATES, -2.0 if bound is None else bound, first)
     rows, ranks = (places >= 0).nonzero(as_tuple=True)
     columns = places[rows, ranks]
