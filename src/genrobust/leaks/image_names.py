@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from genrobust.core import ImageSet, StudyData
 from genrobust.data import APART, Names, leave_out, names_if_known
 from genrobust.recipe import ImageRule
 
-NUMBERED = ImageRule(pattern=r"(?:^|/)([^/]*\d)[^/\d]+\d+[^/\d]*$")  # a name up to its last number
-_DATE = re.compile(r"(?:19|20)\d{6}")  # a day has many photographs of many things
-_NAMES = 3  # of a class: where there are no more, the name may be that of the class or the set, as in n01440764_10026
+# The part of a name before its last number.
+NUMBERED = ImageRule(pattern=r"(?:^|/)([^/]*\d)[^/\d]+\d+[^/\d]*$")
+# A date does not name a thing: a day has many photographs.
+_DATE = re.compile(r"(?:19|20)\d{6}")
+_LONG_NUMBER = re.compile(r"\d{3}")
+# A class with so few names may be named by them itself, or its set may, as in n01440764_10026.
+_FEW_NAMES = 3
 
 
 def apart_from_tests(data: StudyData, rule: ImageRule | None) -> tuple[StudyData, list[str]]:
@@ -47,23 +51,36 @@ def names_apart(images: ImageSet, rule: ImageRule) -> Names:
 
 
 def describe_same_names(images: ImageSet, tests: Mapping[str, ImageSet]) -> str:
-    """Describe the images whose names are those of test images but for the last number; "" where that says nothing.
+    """Describe images that have the name of a test image except for the last number. "" if the names mean nothing.
 
-    It says something where a class has several such names, which hold another number of three digits or more, and most
-    of them come more than once in one of the sets: of none of ``photo_0001``, ``n01440764_10026``, ``20260131_0001``.
+    They mean something if a class has more than a few such names, with a number of three digits or more that is no
+    date, and if most of the names come more than once in one of the sets. ``photo_0001``, ``n01440764_10026`` and
+    ``20260131_0001`` mean nothing.
     """
-    mine = names_apart(images, NUMBERED)
-    theirs = {test: names_apart(of, NUMBERED) for test, of in tests.items()}
-    here, there = Counter(mine), Counter(name for names in theirs.values() for name in names)
-    shared = {name for name in here.keys() & there.keys() if name and re.search(r"\d{3}", _DATE.sub("", name))}
-    places = [place for place, name in enumerate(mine) if name in shared]
-    repeated = max(sum(count[name] > 1 for name in shared) for count in (here, there))
-    if len(shared) <= _NAMES * len({*images.labels[places].tolist()}) or 2 * repeated < len(shared):
+    names = names_apart(images, NUMBERED)
+    test_names = {test: names_apart(test_images, NUMBERED) for test, test_images in tests.items()}
+    counts = Counter(names)
+    test_counts: Counter[str | None] = Counter()
+    for of_test in test_names.values():
+        test_counts.update(of_test)
+    shared = {name for name in counts.keys() & test_counts.keys() if name and _has_long_number(name)}
+    places = [place for place, name in enumerate(names) if name in shared]
+    classes = len({*images.labels[places].tolist()})
+    repeated = max(_count_repeated(shared, counts), _count_repeated(shared, test_counts))
+    if len(shared) <= _FEW_NAMES * classes or 2 * repeated < len(shared):
         return ""
-    name = mine[places[0]]
-    test, example = next((test, tests[test].keys[names.index(name)]) for test, names in theirs.items() if name in names)
+    test = next(test for test, of_test in test_names.items() if names[places[0]] in of_test)
+    example = tests[test].keys[list(test_names[test]).index(names[places[0]])]
     return (
         f"{len(places):,} of the {len(images):,} images of {images.name} have names of test images except for the last "
         f"number, such as {images.keys[places[0]]} and {example} of {test}: if these show one thing, leave them out by "
         f"{APART}: {{pattern: '{NUMBERED.pattern}'}}"
     )
+
+
+def _has_long_number(name: str) -> bool:
+    return _LONG_NUMBER.search(_DATE.sub("", name)) is not None
+
+
+def _count_repeated(names: Collection[str], counts: Mapping[str | None, int]) -> int:
+    return sum(counts[name] > 1 for name in names)
