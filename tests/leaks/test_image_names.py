@@ -38,6 +38,14 @@ def test_drawings_of_one_photograph_are_told_and_left_out_by_the_rule_that_is_na
         apart_from_tests(replace(data, retrieval=pool), NUMBERED)
 
 
+@pytest.mark.parametrize(("repeated", "says"), [(4, True), (3, False)])
+def test_names_mean_something_if_half_of_them_come_more_than_once(repeated: int, says: bool) -> None:
+    learned = images("retrieved", [f"{photo}-0.png" for photo in PHOTOS])
+    once = [f"{photo}-1.png" for photo in PHOTOS]
+    again = [f"{photo}-2.png" for photo in PHOTOS[:repeated]]
+    assert bool(describe_same_names(learned, {"sketch": images("sketch", [*once, *again])})) == says
+
+
 @pytest.mark.parametrize(
     "pattern",
     [

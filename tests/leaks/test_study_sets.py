@@ -144,6 +144,10 @@ def test_copies_with_other_labels_are_named_with_both_files_and_labels(data: Stu
     for conflict in conflicts:
         for file in (conflict.copy, conflict.original):
             assert f"{file.key} of {file.set_name}" in str(conflict) and file.label in str(conflict)
+    assert "1 image of train" in str(conflicts[0])
+    twice = replace(data, train=images("train", "pqpq", [0, 1, 2, 3]))
+    conflict = next(n for n in without_copies(twice, hash_contents)[1] if isinstance(n, LabelConflict))
+    assert conflict.count == 2 and "2 images of train" in str(conflict) and "train/2p" in str(conflict)
     again = replace(data, train=images("train", "p"), tests={"test": images("test", "ab", [0, 1])})
     again.tests["again"] = images("again", "ab", [3, 4])
     assert without_copies(again, hash_contents, ["again"])[1] != []  # val holds a training image
