@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pictures import jpeg, picture
 from PIL import Image, ImageDraw, ImageOps
-from planted_copies import CHANGES, images_of, moved, photographs, thumbnails_of
+from planted_copies import CHANGES, cropped, images_of, moved, photographs, thumbnails_of
 
 from genrobust.core import StudyData
 from genrobust.data.listing import ListedImages, list_folder
@@ -39,6 +39,22 @@ def test_planted_copies_lead_to_their_originals(
     assert (found == np.arange(10, 10 + PLANTED)).sum() >= at_least
     backwards = find_near_copies(thumbnails_of(originals[kind][10 : 10 + PLANTED]), thumbnails_of(planted))
     assert (backwards == np.arange(PLANTED)).sum() >= at_least, "whichever of the two was changed"
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("kind", ["photographs", "solid"])
+def test_crops_of_every_corner_lead_to_their_originals(
+    kind: str, corner: tuple[float, float], mirrored: bool, originals: dict[str, list[Image.Image]]
+) -> None:
+    planted = [cropped(image, *corner) for image in originals[kind][:PLANTED]]
+    if mirrored:
+        planted = [ImageOps.mirror(image) for image in planted]
+    everything = thumbnails_of(originals[kind])
+    found = find_near_copies(thumbnails_of(planted), everything)
+    assert (found == np.arange(PLANTED)).sum() >= FOUND
+    backwards = find_near_copies(everything[:PLANTED], thumbnails_of(planted))
+    assert (backwards == np.arange(PLANTED)).sum() >= FOUND
 
 
 def test_other_images_are_no_copies(originals: dict[str, list[Image.Image]], pictogram_data: StudyData) -> None:
