@@ -39,6 +39,30 @@ def test_better_is_lower_for_some_metrics(
     assert [checked.outcome for checked in check_claims(asked.summary, asked.claims)] == [outcome]
 
 
+@pytest.mark.parametrize(
+    ("lo", "hi", "outcome"),
+    [
+        (-2, 2, "holds"),
+        (0.5, 1.5, "holds"),
+        (-2.1, 1, "undecided"),
+        (-1, 2.1, "undecided"),
+        (-2.5, 2, "too weak to tell"),
+        (2.1, 3, "contradicted"),
+        (-3, -2.1, "contradicted"),
+    ],
+)
+def test_equivalence_holds_within_its_margin_whatever_else_is_claimed(
+    record: StudyRecord, lo: float, hi: float, outcome: str
+) -> None:
+    key = ScoreKey("top1", "real+generated", "test", minus="real")
+    summary = replace(record.summary, scores={key: Score((lo + hi) / 2, lo, hi, 400, 6, "", p=0.04)})
+    same = replace(claim("real+generated", "real", test_set="test"), equivalent=2.0)
+    other = claim("real+generated", "real", test_set="test")
+    checked = check_claims(summary, [same, other])
+    assert (checked[0].outcome, checked[0].p) == (outcome, None)
+    assert checked[1].p == 0.04
+
+
 def test_a_claim_names_its_arms_in_either_order(summary: Summary) -> None:
     """A difference is measured in one of both."""
     pair = ("real+generated", "real")

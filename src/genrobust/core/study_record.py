@@ -15,6 +15,7 @@ class Claim:
     Attributes:
         says: The claim in words.
         source: Who made it.
+        equivalent: Claim instead that the two differ by at most this much, in the unit of the metric.
     """
 
     says: str
@@ -23,6 +24,7 @@ class Claim:
     metric: str
     test_set: str
     source: str
+    equivalent: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictFloat, StrictInt, field_validator, model_validator
 
 from genrobust.core import MEAN_OF_SHIFTS
-from genrobust.recipe.numbers import Batch, Count, PerClass, Pixels
+from genrobust.recipe.numbers import Batch, Count, Margin, PerClass, Pixels
 from genrobust.recipe.section import Section
 
 
@@ -110,6 +110,8 @@ class ClaimConfig(Section):
     `than` is the other arm or group.
 
     `source` names who made the claim.
+
+    `equivalent` claims instead that the two differ by at most so many points (or units of the metric).
     """
 
     says: str
@@ -118,6 +120,7 @@ class ClaimConfig(Section):
     metric: str = "top1"
     test_set: str = MEAN_OF_SHIFTS
     source: str = ""
+    equivalent: Margin | None = None
 
     @model_validator(mode="after")
     def _check_arms_differ(self) -> ClaimConfig:

@@ -21,3 +21,4 @@ PositiveFraction = Annotated[StrictFloat, Field(gt=0, le=1)]
 Rate = Annotated[StrictFloat, Field(gt=0, le=1e30)]  # float32 overflows above
 Decay = Annotated[StrictFloat, Field(ge=0, le=1000)]
 Average = Annotated[StrictFloat, Field(ge=0, lt=1)]  # 1 would keep the first weights
+Margin = Annotated[StrictFloat, Field(gt=0, le=1e6)]

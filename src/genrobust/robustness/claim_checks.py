@@ -14,6 +14,8 @@ LEVEL = 0.05
 MIN_SEEDS = 3
 NOT_MEASURED = "not measured"
 EXPLORATORY = "exploratory"
+# The interval is wider than the margin of equivalence, so no result could have shown equivalence.
+TOO_WEAK = "too weak to tell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,8 @@ class CheckedClaim:
 
     Attributes:
         score: None if the difference was not measured.
-        p: The p-value, corrected for the number of claims.
-        outcome: "holds", "contradicted", "undecided", `NOT_MEASURED` or `EXPLORATORY`.
+        p: The p-value, corrected for the number of claims. None for a claim of equivalence.
+        outcome: "holds", "contradicted", "undecided", `TOO_WEAK`, `NOT_MEASURED` or `EXPLORATORY`.
     """
 
     claim: Claim
@@ -37,19 +39,27 @@ def check_claims(summary: Summary, claims: Sequence[Claim]) -> list[CheckedClaim
     """Check `claims` against the scores of `summary`.
 
     A claim holds or is contradicted if its interval excludes zero and its p-value, corrected for the number of claims
-    (Holm, 1979), is below `LEVEL`. A score that extrapolates a baseline line decides nothing. With fewer than
-    `MIN_SEEDS` training seeds every measured claim is exploratory.
+    (Holm, 1979), is below `LEVEL`. A claim of equivalence holds if its interval is within the margin, and is
+    contradicted if its interval is outside; the number of claims does not matter. A score that extrapolates a baseline
+    line decides nothing. With fewer than `MIN_SEEDS` training seeds every measured claim is exploratory.
 
     Raises:
         UserError: A claim about an unknown metric.
     """
     scores = [summary.difference(claim.metric, claim.arm, claim.than, claim.test_set) for claim in claims]
-    corrected = iter(holm([score.p for score in scores if score is not None and score.p is not None]))
+    p_values: dict[int, float] = {}
+    for index, (claim, score) in enumerate(zip(claims, scores, strict=True)):
+        if claim.equivalent is None and score is not None and score.p is not None:
+            p_values[index] = score.p
+    corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
     checked = []
-    for claim, score in zip(claims, scores, strict=True):
+    for index, (claim, score) in enumerate(zip(claims, scores, strict=True)):
         metric = find_metric(claim.metric)
-        p = None if score is None or score.p is None else next(corrected)
-        outcome = _outcome(score, p, metric)
+        p = corrected.get(index)
+        if claim.equivalent is None:
+            outcome = _outcome(score, p, metric)
+        else:
+            outcome = _outcome_of_equivalence(score, claim.equivalent)
         if outcome != NOT_MEASURED and len(summary.seeds) < MIN_SEEDS:
             outcome = EXPLORATORY
         checked.append(CheckedClaim(claim, metric, score, p, outcome))
@@ -74,3 +84,15 @@ def _outcome(score: Score | None, p: float | None, metric: Metric) -> str:
         return "undecided"
     is_better = (score.value > 0) is metric.higher_is_better
     return "holds" if is_better else "contradicted"
+
+
+def _outcome_of_equivalence(score: Score | None, margin: float) -> str:
+    if score is None:
+        return NOT_MEASURED
+    if score.extrapolated:
+        return "undecided"
+    if -margin <= score.lo and score.hi <= margin:
+        return "holds"
+    if score.lo > margin or score.hi < -margin:
+        return "contradicted"
+    return TOO_WEAK if score.hi - score.lo > 2 * margin else "undecided"

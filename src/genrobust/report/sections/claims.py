@@ -22,6 +22,11 @@ def claims(view: ReportView) -> ReportSection | None:
         "A claim holds, or is contradicted, if its interval excludes zero and chance would give such a difference in "
         "less than 1 of 20 studies like this. p is corrected for the number of claims (Holm, 1979)."
     )
+    if any(claim.claim.equivalent for claim in view.claims):
+        lead += (
+            " A claim of equivalence (\u00b1) holds if its interval is within the margin, and is contradicted if its "
+            "interval is outside. If the interval is wider than the margin allows, the study is too weak to tell."
+        )
     if any(checked.outcome == EXPLORATORY for checked in view.claims):
         lead += f" With fewer than three training seeds it is {EXPLORATORY}: it neither holds nor is contradicted."
     rows = [_row(checked) for checked in view.claims]
@@ -40,6 +45,8 @@ def _row(checked: CheckedClaim) -> list[str]:
     text = f"{claim.says} ({claim.source})" if claim.source else claim.says
     where = "mean of the shifts" if claim.test_set == MEAN_OF_SHIFTS else claim.test_set
     pair = f"{claim.arm} minus {claim.than}"
+    if claim.equivalent is not None:
+        pair += f" within \u00b1{claim.equivalent:g}"
     measured = f"{checked.metric.title}, {where}"
     return [text, pair, measured, _difference_in_words(checked), _p_in_words(checked.p), checked.outcome]
 
