@@ -11,8 +11,8 @@ from typing import Any
 from genrobust.core import MadeBy, UserError, count, digest, some_of
 from genrobust.store import CODE, SOURCE, Artifact, made_by_others
 
-# Differences in a message.
-SHOWN = 6
+# Versions, or modules, in a message.
+SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def describe_others(makers: Iterable[Makers]) -> Iterator[str]:
         if differences:
             counts[made.kind, _list_differences(differences)] += made.count
     for (kind, listed), number in counts.items():
-        yield f"{count(number, kind.removesuffix('s'))} made by {listed}"
+        yield f"{count(number, kind.removesuffix('s'))} made with {listed}"
 
 
 def require_same_makers(folder: Path) -> None:
@@ -91,12 +91,21 @@ def require_same_makers(folder: Path) -> None:
     differences = made_by_others(artifact.manifest().made_by)
     if differences:
         raise UserError(
-            f"{folder} was begun by {_list_differences(differences)}: rerun with those versions to finish it, or "
+            f"{folder} was begun with {_list_differences(differences)}: rerun with those versions to finish it, or "
             "delete that folder to begin it again"
         )
 
 
 def _list_differences(differences: Mapping[str, tuple[str, str]]) -> str:
-    """List the differences: "torch 2.9.1 (now 2.13.0), genrobust.train.loop 1f0c... (now 2e7a...)"."""
-    lines = [f"{name} {then or 'unknown'} (now {now or 'missing'})" for name, (then, now) in differences.items()]
-    return some_of(lines, SHOWN)
+    """List the differences: "torch 2.9.1 (now 2.13.0), other code in 2 modules of genrobust (train.loop, data.memory)"."""
+    versions: list[str] = []
+    modules: list[str] = []
+    for name, (then, now) in differences.items():
+        package, _, module = name.partition(".")
+        if package == "genrobust" and module:
+            modules.append(module)
+        else:
+            versions.append(f"{name} {then or 'unknown'} (now {now or 'missing'})")
+    if modules:
+        versions.append(f"other code in {count(len(modules), 'module')} of genrobust ({some_of(modules, SHOWN)})")
+    return some_of(versions, SHOWN)
