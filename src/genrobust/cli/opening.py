@@ -102,20 +102,19 @@ def open_studies(
 ) -> "Studies":
     """Open the studies of the recipes that a command names. The parameters are options of commands.
 
-    Missing jobs run with `run`, or after a yes on the terminal.
+    Missing jobs run with `run`, or after a yes on the terminal. Without `run`, the newest finished run of the recipe
+    is used, if it made what is missing.
     """
     from genrobust.study import Studies
 
     def allow(missing: "Sequence[Row]") -> None:
-        if run:
-            return
         measure(missing)
         err_console.print("not there yet:")
         print_work(missing, err_console)
         if not (sys.stdin.isatty() and _confirm("Run these jobs first?")):
             raise UserError(f"the jobs listed above are missing; to run them first:\n{words_of(ctx, '--run')}")
 
-    return Studies(runs, say, sets or [], quick, device, allow)
+    return Studies(runs, say, sets or [], quick, device, None if run else allow)
 
 
 def list_work(study: "Study", begins: bool = False) -> "list[Row]":

@@ -210,17 +210,35 @@ def _next_steps(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "I
     from genrobust.report import REPORT
 
     recipe = ctx.params["recipe"]
-    left = any(row.left for row in rows)
-    if left or study.find_report(REPORT) is None:
-        what = "to run what is left" if left else "all jobs are done; to write the report"
-        yield f"{what}: {_command_about(ctx, 'run', recipe)}"
+    if any(row.left for row in rows):
+        yield f"to run what is left: {_command_about(ctx, 'run', recipe)}"
+        yield from _describe_newest_run(ctx)
+    elif study.find_report(REPORT) is None:
+        yield f"all jobs are done; to write the report: {_command_about(ctx, 'run', recipe)}"
     else:
-        arm = study.recipe.answer or study.recipe.reference
-        arm = arm if arm in study.recipe.arm_names else study.recipe.groups()[arm][0]
         yield f"the report: {_report_path(study, REPORT)}"
         if study.describe_report_copy():
             yield study.describe_report_copy()
-        yield f"to classify your own images: {_command_about(ctx, 'predict', f'{recipe}:{arm}', 'FOLDER')}"
+        model = f"{recipe}:{_answer_arm(study)}"
+        yield f"to classify your own images: {_command_about(ctx, 'predict', model, 'FOLDER')}"
+
+
+def _describe_newest_run(ctx: typer.Context) -> "Iterator[str]":
+    """Yield a line about the newest finished run of the recipe with more options, which predict and export use."""
+    from genrobust.report import REPORT
+    from genrobust.study import finished_runs
+
+    given = ctx.params
+    for run in finished_runs(given["out"]):
+        if run.varies(given["recipe"], given["quick"], given["sets"] or []):
+            yield f"{run.describe()} is finished: {run.folder / REPORT}"
+            return
+
+
+def _answer_arm(study: "Study") -> str:
+    """Return the arm that the report's answer is about, or the reference. Of a group, return the first arm."""
+    arm = study.recipe.answer or study.recipe.reference
+    return arm if arm in study.recipe.arm_names else study.recipe.groups()[arm][0]
 
 
 def _command_about(ctx: typer.Context, *words: str) -> str:

@@ -10,7 +10,7 @@ from .page_templates import (
 from .renderers.report_markdown import escaped as escaped, fenced as fenced
 from .renderers.terminal_table import terminal as terminal
 from .report_files import write_report as write_report
-from .report_folder import REPORT as REPORT, report_inputs as report_inputs
+from .report_folder import REPORT as REPORT, RESULTS as RESULTS, report_inputs as report_inputs
 from .report_section import ReportSection as ReportSection, plain_table as plain_table
 from .report_view import SECTIONS as SECTIONS, ReportView as ReportView
 from .sections.image_quality import METRIC_HEADS as METRIC_HEADS, metric_texts as metric_texts

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from genrobust.core import UserError, slug
 from genrobust.recipe import Recipe, load_recipe
+from genrobust.report import RESULTS
 from genrobust.study.batch import in_order, run_steps
 from genrobust.study.executors.this_process import Local
+from genrobust.study.finished_runs import finished_runs
 from genrobust.study.steps.filter import Filter
 from genrobust.study.steps.generate import Generate
 from genrobust.study.steps.step import Step
@@ -26,8 +28,9 @@ class Studies:
         overrides: ``key=value`` texts for every recipe, as for `load_recipe`.
         quick: Use the short version of every recipe.
         device: The device that computes. None for the device of each recipe.
-        allow: Called with the missing jobs before the first one runs. It raises an error to stop the command. By
-            default, missing jobs run.
+        allow: Called with the missing jobs before the first one runs. It raises an error to stop the command. If the
+            newest finished run of the recipe, with more options, has made the work, that run is used. By default,
+            missing jobs run.
     """
 
     def __init__(
@@ -37,7 +40,7 @@ class Studies:
         overrides: Sequence[str] = (),
         quick: bool = False,
         device: str | None = None,
-        allow: Callable[[Sequence[Row]], None] = lambda missing: None,
+        allow: Callable[[Sequence[Row]], None] | None = None,
     ) -> None:
         self.out = out
         self.say = say
@@ -48,7 +51,10 @@ class Studies:
         self._opened: dict[str, Study] = {}
 
     def recipe(self, name: str) -> Recipe:
-        """Load a recipe, with the overrides."""
+        """Return the recipe of an opened study, or load it with the overrides."""
+        return self._opened[name].recipe if name in self._opened else self._load(name)
+
+    def _load(self, name: str) -> Recipe:
         return load_recipe(name, self.overrides, self.quick)
 
     def open(self, name: str, command: str = "", executor: Callable[[Recipe], Local] | None = None) -> Study:
@@ -58,7 +64,7 @@ class Studies:
             UserError: As for `load_recipe`, `ExecutorConfig.open` and `Study`.
         """
         if name not in self._opened:
-            recipe = self.recipe(name)
+            recipe = self._load(name)
             opened = None if executor is None else executor(recipe)
             self._opened[name] = Study(recipe, self.out, command, self.say, opened)
         return self._opened[name]
@@ -73,9 +79,39 @@ class Studies:
         """Run what is missing of `steps` and of the steps that they need, if `allow` permits."""
         ordered = in_order(step for step in steps if step is not None)
         missing = [row for row in list_rows(ordered) if row.left]
-        if missing:
+        if missing and self._allow is not None:
             self._allow(missing)
         run_steps(ordered)
+
+    def _make_named(self, recipe: str, step_of: Callable[[Study], Step]) -> Path:
+        """Return the folder of a step of a recipe's study, made if `allow` permits.
+
+        If the step is missing, open the newest finished run that has made it, and use this study from now on.
+        """
+        step = step_of(self.open(recipe))
+        if self._allow is not None and not _is_made(step):
+            step = self._find_finished(recipe, step_of) or step
+        self.make([step])
+        assert step.folder is not None
+        return step.folder
+
+    def _find_finished(self, recipe: str, step_of: Callable[[Study], Step]) -> Step | None:
+        """Find the step in the newest finished run of the recipe with the options of these studies and more."""
+        for run in finished_runs(self.out):
+            if not run.varies(recipe, self.quick, self.overrides):
+                continue
+            studies = Studies(self.out, overrides=run.overrides, quick=run.quick)
+            try:
+                step = step_of(studies.open(recipe))
+                is_made = _is_made(step)
+            except UserError:
+                # The recipe has changed since that run.
+                continue
+            if is_made:
+                self.say(f"using {run.describe()}: other jobs of {recipe} are missing, and --run makes them")
+                self._opened[recipe] = studies.open(recipe)
+                return step
+        return None
 
     def _named(self, spec: str) -> tuple[Study, str] | None:
         """Open the study that ``RECIPE`` or ``RECIPE:NAME`` names. Returns it and NAME, or None for another spec."""
@@ -106,8 +142,8 @@ class Studies:
         dataset = self.dataset(spec)
         if dataset is None:
             return None
-        self.make([dataset])
-        return dataset.folder
+        recipe, name = recipe_and_name(spec)
+        return self._make_named(recipe, lambda study: study.dataset(name))
 
     def filter_of(self, spec: str) -> Path | None:
         """Return the folder of the recipe's filter for ``RECIPE:DATASET``, made if allowed. None if there is none.
@@ -133,12 +169,12 @@ class Studies:
         if named is None:
             return None
         study, _ = named
-        return study.find_report("results.json")
+        return study.find_report(RESULTS)
 
     def label(self, spec: str) -> str:
         """Return a name for files about `spec`. For ``RECIPE:NAME``, whose folder has a hash, the study is in it."""
         recipe, name = recipe_and_name(spec)
-        return slug(f"{self.recipe(recipe).name} {name}") if recipe else Path(spec).resolve().name
+        return slug(f"{self._load(recipe).name} {name}") if recipe else Path(spec).resolve().name
 
     def checkpoint(self, spec: str) -> Path | None:
         """Return the checkpoint of the first seed of ``RECIPE:ARM``, trained if allowed. None for another spec.
@@ -153,6 +189,9 @@ class Studies:
         if not name:
             names = ", ".join(study.recipe.arm_names)
             raise UserError(f"{spec} is a recipe of several classifiers: write {spec}:ARM, one of {names}")
-        classifier = study.plan.arm(name)
-        self.make([classifier])
-        return classifier.folder
+        recipe, _ = recipe_and_name(spec)
+        return self._make_named(recipe, lambda study: study.plan.arm(name))
+
+
+def _is_made(step: Step) -> bool:
+    return not any(row.left for row in list_rows(in_order([step])))
