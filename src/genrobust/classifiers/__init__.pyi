@@ -41,7 +41,7 @@ from .networks.training_state import (
 from .networks.wise_ft import interpolate_checkpoint as interpolate_checkpoint
 from .opened_classifier import ADAPTED_TO as ADAPTED_TO, Blueprint as Blueprint, OpenClassifier as OpenClassifier
 from .predict.adapted_batch_norms import batch_norms as batch_norms
-from .predict.predict_csv import images_in as images_in, predict_images as predict_images
+from .predict.classify_images import Answer as Answer, classify_images as classify_images, images_in as images_in
 from .predict.predict_sets import predict_sets as predict_sets
 from .predict.resumable import (
     compute_in_parts as compute_in_parts,

@@ -7,6 +7,7 @@ from .opening import (
     with_study as with_study,
 )
 from .options import (
+    CLASSIFIER as CLASSIFIER,
     MODELS as MODELS,
     MOST_AT_ONCE as MOST_AT_ONCE,
     OUT as OUT,

@@ -13,9 +13,9 @@ from genrobust.core import SAFE_PATH, mask_secrets, waiting_of_threads
 
 # --help lists the commands in the order of these imports.
 # isort: split
-from genrobust.cli import classifiers, listing, verify
+from genrobust.cli import listing, verify
 
-__all__ = ["app", "classifiers", "listing", "main", "studies", "verify"]
+__all__ = ["app", "listing", "main", "studies", "verify"]
 
 
 def main() -> None:

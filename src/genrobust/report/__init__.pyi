@@ -17,6 +17,7 @@ from .sections.image_quality import METRIC_HEADS as METRIC_HEADS, metric_texts a
 from .thumbnails import (
     Thumbnail as Thumbnail,
     contact_sheet as contact_sheet,
+    data_uri as data_uri,
     make_thumbnail as make_thumbnail,
     media_type as media_type,
     thumbnail_bytes as thumbnail_bytes,

@@ -1,6 +1,6 @@
 from .executors.local_processes import Processes as Processes
 from .executors.this_process import ExecutorConfig as ExecutorConfig, Local as Local, open_executor as open_executor
-from .finished_runs import FinishedRun as FinishedRun, finished_runs as finished_runs
+from .finished_runs import finished_runs as finished_runs
 from .image_sets import AuditSets as AuditSets, open_sets as open_sets
 from .kept_parts import open_kept_parts as open_kept_parts
 from .machine_speed import WayToTrain as WayToTrain, measure_machine as measure_machine

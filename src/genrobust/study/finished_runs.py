@@ -6,6 +6,7 @@ import datetime
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from genrobust.core import GenrobustError
@@ -66,5 +67,5 @@ def _read_runs(folder: Path) -> Iterator[FinishedRun]:
             continue
         if words[:2] == ["genrobust", "run"] and len(words) > 2:
             options = words[3:]
-            overrides = [value for option, value in zip(options, options[1:], strict=False) if option == "--set"]
+            overrides = [value for option, value in pairwise(options) if option == "--set"]
             yield FinishedRun(path.parent, words[2], "--quick" in options, tuple(overrides), ended)

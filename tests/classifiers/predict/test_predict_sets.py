@@ -18,11 +18,11 @@ from genrobust.classifiers import (
     OpenClassifier,
     PredictedBy,
     are_saved,
+    classify_images,
     create_classifier,
     images_in,
     logits_in_parts,
     open_checkpoint,
-    predict_images,
     predict_sets,
     save_checkpoint,
     weights_hash,
@@ -235,6 +235,6 @@ def test_a_gpu_computes_as_exactly_for_a_folder_as_for_a_test_set(tmp_path: Path
 
     opened = OpenClassifier("it", LABELS.ids, "", np.asarray, "", lambda device: Network())
     Image.new("RGB", (4, 4)).save(tmp_path / "0.png")
-    predict_images(opened, tmp_path, images_in(tmp_path), lambda line: None, device="cpu")
+    list(classify_images(opened, tmp_path, images_in(tmp_path), top=1, device="cpu"))
     logits_in_parts(opened, images(), Feed(10, torch.device("cpu")), KeptParts(None))
     assert seen == [False, False]

@@ -52,7 +52,10 @@ def test_another_copy_of_the_package_names_what_it_reuses(write_folder, tmp_path
         assert shown.returncode == 0 and "made with" not in shown.stdout
     changed.write_text(changed.read_text() + "one_more = True\n")
     other = run(copy, "run", str(recipe))
-    assert other.returncode == 0 and "1 checkpoint made with other code in 1 module of genrobust (recipe.train)" in other.stderr
+    assert (
+        other.returncode == 0
+        and "1 checkpoint made with other code in 1 module of genrobust (recipe.train)" in other.stderr
+    )
 
 
 def test_artifacts_of_one_code_are_counted_together(tmp_path: Path) -> None:
