@@ -1,3 +1,4 @@
+from .census import Census as Census
 from .executors.local_processes import Processes as Processes
 from .executors.this_process import ExecutorConfig as ExecutorConfig, Local as Local, open_executor as open_executor
 from .finished_runs import finished_runs as finished_runs

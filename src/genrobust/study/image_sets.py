@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
-from genrobust.core import ImageSet, LabelSpace, StudyData, UserError
+from genrobust.core import ImageSet, LabelSpace, StudyData, UserError, progress_bar
 from genrobust.data import (
     OK,
     Broken,
@@ -24,19 +24,26 @@ from genrobust.data import (
 from genrobust.generate import class_texts
 from genrobust.leaks import thumbnails
 from genrobust.recipe import Recipe, is_recipe, load_recipe
-from genrobust.store import no_progress
 
 log = logging.getLogger(__name__)
 
 PLAIN_TEMPLATE = "a photo of a {}"  # where neither images nor a recipe have prompts
 Load = Callable[[str], Recipe]  # by its name
+FindBroken = Callable[[ImageSet], list[int]]
+
+
+def _read_all(images: ImageSet) -> list[int]:
+    """Read all images. Return the places of those that cannot be read."""
+    with progress_bar(f"reading {images.name}", len(images)) as bar:
+        _, broken = thumbnails(images, bar.advance)
+    return broken
 
 
 class _Opener:
     """Opens each thing once: the images of a recipe by its name, None for a folder, and stored images by their path."""
 
-    def __init__(self, load: Load) -> None:
-        self.data = cache(partial(_load_data, load=load))
+    def __init__(self, load: Load, find_broken: FindBroken) -> None:
+        self.data = cache(partial(_load_data, load=load, find_broken=find_broken))
         self.stored = cache(lambda path: open_stored(Path(path)))
 
 
@@ -60,12 +67,18 @@ class AuditSets:
 def open_sets(
     dataset: str,
     against: str | None = None,
-    tests: Sequence[str] = (),
+    tests: Mapping[str, Path] | None = None,
     wild: str | None = None,
     load: Load = load_recipe,
+    find_broken: FindBroken = _read_all,
 ) -> AuditSets:
-    """Open the named sets, as for `audit`; classes are those of `against`, or the dataset's own without it."""
-    opener = _Opener(load)
+    """Open the named sets, as for `audit`; classes are those of `against`, or the dataset's own without it.
+
+    Args:
+        tests: The folders of further test sets, by name.
+        find_broken: Returns the places of the images that cannot be read, for the sets of a recipe.
+    """
+    opener = _Opener(load, find_broken)
     real_data = opener.data(against or dataset)
     classes = _find_classes(dataset, against, opener)
     opened, templates = _open_dataset(dataset, classes, opener)
@@ -76,13 +89,10 @@ def open_sets(
         real, test_sets = None if is_real else real_data.train, dict(real_data.tests)
     elif against:
         real = open_images("real", opener.stored(against), classes)
-    for option in tests:
-        name, equals, directory = option.partition("=")
-        if not (name and equals and directory) or "://" in name:  # a URL, whose = belongs to its query
-            raise UserError(f"--test {option}: write NAME=DIR")
+    for name, folder in (tests or {}).items():
         if name in test_sets:
             raise UserError(f"--test {name}: there is a test set of this name already; give this one another")
-        test_sets[name] = open_images(name, opener.stored(directory), classes)
+        test_sets[name] = open_images(name, opener.stored(str(folder)), classes)
     return AuditSets(
         dataset=opened,
         labels=classes.labels,
@@ -152,14 +162,15 @@ def _open_generator_images(source: str, classes: FolderClasses, opener: _Opener)
     return data.retrieval
 
 
-def _load_data(source: str, load: Load) -> StudyData | None:
+def _load_data(source: str, load: Load, find_broken: FindBroken) -> StudyData | None:
     """Return the images of the recipe `source`, without those that it skips, or None if it is a folder."""
     if not is_recipe(source):
         return None
     config = load(source).data
-    data, skipped = load_data(config), list[Broken]()
+    data = load_data(config)
+    skipped: list[Broken] = []
     if config.broken == "skip":
-        data, skipped = without_broken(data, lambda images: thumbnails(images, no_progress)[1])
+        data, skipped = without_broken(data, find_broken)
     for notice in (*data.notices, *skipped):
         log.warning("%s", notice)
     return data

@@ -150,6 +150,21 @@ def test_a_leak_is_exit_code_1_unless_it_is_allowed(photos):
     audit(photos, "--allow-leaks", "tt", code=2, said="--allow-leaks tt")
 
 
+@pytest.mark.usefixtures("own_run")
+def test_a_leak_that_a_run_leaves_out_is_no_error():
+    image = ImageOps.mirror(Image.open(next(Path("test/bell").iterdir())).convert("RGB"))
+    image.save("train/bell/mirrored.png")
+    said = " ".join(genrobust("audit", "own.yaml").stdout.split())
+    facts = read(Path("audit-own"))
+    assert (facts["leaks"], facts["errors"]) == ({"test": 1}, {})
+    assert "Left out by genrobust run" in said and "data.near_copies" in said
+    keep = ("--set", "data.near_copies=keep", "--out", "kept")
+    genrobust("audit", "own.yaml", *keep, code=1, said="test (1)")
+    assert read(Path("kept"))["errors"] == {"test": 1}
+    allowed = genrobust("audit", "own.yaml", *keep, "--allow-leaks", "test").stdout
+    assert "Leaked, allowed" in allowed and "near_copies" not in allowed
+
+
 def test_models_judge_labels_and_no_batch_size_changes_what_they_say(
     photos, shards, icons, clip_folder, save_classifier
 ):
@@ -215,7 +230,10 @@ def test_a_class_that_the_classifier_does_not_know_is_named(shards, icons, save_
     [
         ("audit {}/made --out {}/made/inside", "read as a class"),
         ("audit {}/made --test nonsense", "--test nonsense"),
-        ("audit {}/made --trained-on none", "cannot read the folder none"),
+        ("audit {}/made --test t=none", "--test t: there is no none"),
+        ("audit {}/made --against none", "--against: there is no none"),
+        ("audit {}/made --trained-on none", "--trained-on: there is no none"),
+        ("audit {}/made --classifier pictograms:none", "'none'"),
         ("audit {}/made --clip {}/real", "config.json"),
         ("audit {}/made --classifier {}/real", "holds no classifier"),
         ("audit {}/made --classifier resnet18d", "3 of the 3 classes"),

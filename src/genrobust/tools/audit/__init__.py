@@ -22,7 +22,7 @@ from genrobust.cli import (
 from genrobust.core import GenrobustError, UserError
 
 if TYPE_CHECKING:
-    from genrobust.study import Studies
+    from genrobust.study import AuditSets, Studies
 
 AuditedDataset = Annotated[
     str,
@@ -63,41 +63,102 @@ def audit(
 
     Example: genrobust audit pictograms:generated --classifier pictograms:real
     """
-    from genrobust.classifiers import Feed
-    from genrobust.core import find_clip, resolve_device
-    from genrobust.data import audit_folder, require_outside
-    from genrobust.study import open_kept_parts, open_sets, recipe_and_name
-    from genrobust.tools.audit.measuring import Measuring
-    from genrobust.tools.audit.page import audit_verdict, write_audit_page
-
     if labels is not None and classifier is None:
         raise UserError(f"--labels {labels} names the classes of a classifier: add --classifier MODEL")
     studies.require_recipe(dataset, against, wild, classifier)
+    tests = _parse_tests(test or [])
+    _require_known(studies, against, wild, classifier)
+
+    # Import late: options are checked before torch is loaded.
+    from genrobust.classifiers import Feed
+    from genrobust.core import find_clip, resolve_device
+    from genrobust.data import audit_folder, require_outside
+    from genrobust.store import local_folder
+    from genrobust.study import Census, open_kept_parts, open_sets, recipe_and_name
+    from genrobust.tools.audit.measuring import Measuring
+    from genrobust.tools.audit.page import Leaks, audit_verdict, write_audit_page
+
     recipe, name = recipe_and_name(dataset)
     called = dataset if recipe else Path(dataset).resolve().name
-    unfiltered = f"The filter of {dataset} is not applied: this is about every image."
     if recipe:
         out = out or Path(f"audit-{studies.label(dataset)}")
-    if name:
-        against, dataset = against or recipe, str(studies.folder(dataset))
     folder = out or audit_folder(Path(dataset))
-    require_outside({"DATASET": Path(dataset)}, [folder])
-    clip_folder, torch_device = None if clip is None else find_clip(clip), resolve_device(device or "auto")
-    sets = open_sets(dataset, against, test or [], wild, studies.recipe)
-    if unknown := [name for name in allow_leaks or [] if name not in sets.tests]:
-        raise UserError(f"--allow-leaks {unknown[0]}: no such test set; there are {', '.join(sets.tests) or 'none'}")
+    clip_folder = None if clip is None else find_clip(clip)
+    torch_device = resolve_device(device or "auto")
+    images = dataset
+    if name:
+        against = against or recipe
+        images = str(studies.folder(dataset))
+    require_outside({"DATASET": Path(images)}, [folder])
+
+    census = Census(local_folder(studies.out)) if recipe else None
+    find_broken = {} if census is None else {"find_broken": census.broken}
+    sets = open_sets(images, against, tests, wild, studies.recipe, **find_broken)
+    allowed = allow_leaks or []
+    for unknown in allowed:
+        if unknown not in sets.tests:
+            known = ", ".join(sets.tests) or "none"
+            raise UserError(f"--allow-leaks {unknown}: no such test set; there are {known}")
     parts = open_kept_parts(folder, torch_device, Measuring)
-    judge = None if classifier is None else open_named(studies, classifier, labels)  # may have to be trained first
-    done = Measuring(sets, judge, clip_folder, Feed(batch_size, torch_device), parts).run()
+    # The classifier may have to be trained first.
+    judge = None if classifier is None else open_named(studies, classifier, labels)
+    done = Measuring(sets, judge, clip_folder, Feed(batch_size, torch_device), parts, census).run()
     if recipe and studies.recipe(recipe).filter_of(name) is not None:
-        done.left_out.append(unfiltered)
-    leaks = {name: count for name, count in done.leaks.items() if name not in (allow_leaks or [])}
+        done.left_out.append(f"The filter of {dataset} is not applied: this is about every image.")
+
+    learned = _learned(studies, recipe, sets) if sets.is_real and done.leaks else range(done.n)
+    errors = {name: copies for name, copies in done.leaks_in(learned).items() if name not in allowed}
+    leaks = Leaks(errors, allowed)
     files = write_audit_page(done, sets, called, leaks, folder)
     parts.remove()
     tell(*audit_verdict(done, leaks), *done.left_out, *files.values())
-    if leaks:
-        where = ", ".join(f"{name} ({count:,})" for name, count in leaks.items())
+    if errors:
+        where = ", ".join(f"{name} ({count:,})" for name, count in errors.items())
         raise GenrobustError(
             f"leaks: the dataset holds copies of test images of {where}. Look at {files['audit.html']}; "
             "if they are not copies, add --allow-leaks NAME"
         )
+    if done.leaks_in(range(done.n)).keys() - {*allowed}:
+        tell("If these are copies, nothing is to do. If not, data.near_copies: keep in the recipe trains on them.")
+
+
+def _parse_tests(texts: list[str]) -> dict[str, Path]:
+    """Return the folder of each test set, from ``NAME=DIR``.
+
+    Raises:
+        UserError: A text has another form, a name is there twice, or a folder is missing.
+    """
+    from genrobust.data import require_there
+
+    tests: dict[str, Path] = {}
+    for text in texts:
+        name, equals, folder = text.partition("=")
+        # The = of a URL belongs to its query.
+        if not (name and equals and folder) or "://" in name:
+            raise UserError(f"--test {text}: write NAME=DIR")
+        if name in tests:
+            raise UserError(f"--test {name}: there are two test sets of this name: give one another name")
+        tests[name] = Path(folder)
+    require_there({f"--test {name}": folder for name, folder in tests.items()})
+    return tests
+
+
+def _require_known(studies: "Studies", against: str | None, wild: str | None, classifier: str | None) -> None:
+    """Raise UserError if a folder or the arm of a recipe that an option names is missing."""
+    from genrobust.data import require_there
+    from genrobust.study import recipe_and_name
+
+    paths: dict[str, Path] = {}
+    for name, place in (("--against", against), ("--trained-on", wild)):
+        if place is not None and not recipe_and_name(place)[0]:
+            paths[name] = Path(place)
+    require_there(paths)
+    recipe, arm = recipe_and_name(classifier or "")
+    if arm:
+        studies.recipe(recipe).arm(arm)
+
+
+def _learned(studies: "Studies", recipe: str, sets: "AuditSets") -> list[int]:
+    """Return the places of the training images of a recipe that a run trains on."""
+    kept = set(studies.open(recipe).data.train.keys)
+    return [place for place, key in enumerate(sets.dataset.keys) if key in kept]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,9 @@ from genrobust.data import (
     least_agreeing,
     qualities,
 )
-from genrobust.leaks import nearest, thumbnail
+from genrobust.leaks import NEAR, nearest, thumbnail
 from genrobust.store import Advance, Arrays, KeptParts
-from genrobust.study import AuditSets
+from genrobust.study import AuditSets, Census
 from genrobust.tools.audit.copies import ITSELF, Duplicates, duplicates
 
 WORST = 24  # images with the most confident wrong predictions to show
@@ -100,6 +100,14 @@ class Audit:
         """Number of copies by test set, for test sets with copies."""
         return {found.against: found.copies for found in self.of_tests if found.copies}
 
+    def leaks_in(self, places: Collection[int]) -> dict[str, int]:
+        """Count the copies by test set, as `leaks` does, among the images at these `places`."""
+        counts = {}
+        for test in self.leaks:
+            distances = self.by_image[DISTANCE + test]
+            counts[test] = sum(distances[place] < NEAR for place in places)
+        return {test: copies for test, copies in counts.items() if copies}
+
 
 @dataclass
 class Measuring:
@@ -109,6 +117,7 @@ class Measuring:
         classifier: A classifier trained on real images, if any.
         clip: The folder of a CLIP, if any.
         parts: Partial results, from which a killed audit resumes.
+        census: The thumbnails that a study keeps, if the audit is about a recipe.
     """
 
     sets: AuditSets
@@ -116,6 +125,7 @@ class Measuring:
     clip: Path | None
     feed: Feed
     parts: KeptParts
+    census: Census | None = None
 
     def run(self) -> Audit:
         """Measure everything.
@@ -162,6 +172,8 @@ class Measuring:
 
     def _thumbnails(self, images: ImageSet) -> np.ndarray:
         """Read the thumbnails of `images`."""
+        if self.census is not None:
+            return self.census.thumbnails(images)
         with reading_pool() as pool:
 
             def read(part: ImageSet, advance: Advance) -> Arrays:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,32 @@ ROWS = 12  # rows of a table by class that are shown unfolded
 PAIRS = 6  # nearest pairs shown of each set
 
 
-def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str], folder: Path) -> dict[str, Path]:
+@dataclass(frozen=True, slots=True)
+class Leaks:
+    """What becomes of test images in the dataset.
+
+    Attributes:
+        errors: Number of copies by test set, if the user did not allow them and a run trains on them.
+        allowed: Test sets whose leaks the user allowed.
+    """
+
+    errors: Mapping[str, int]
+    allowed: Collection[str] = ()
+
+    def describe(self, test: str) -> str:
+        """Return the words before the name of a test set with copies."""
+        if test in self.errors:
+            return "Leaked from"
+        return "Leaked, allowed," if test in self.allowed else "Left out by genrobust run as copies of"
+
+
+def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: Leaks, folder: Path) -> dict[str, Path]:
     """Write audit.html, audit.json and images.parquet into `folder`, and return their paths by name.
 
     They replace the files of an earlier audit.
 
     Args:
         name: The name of the dataset on the page.
-        leaks: The test sets whose leaks the user did not allow.
 
     Raises:
         UserError: The folder cannot be written, or holds files with these names that were changed.
@@ -60,7 +78,7 @@ def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: Collection
     return write_files(contents, folder)
 
 
-def _html(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str]) -> str:
+def _html(audit: Audit, sets: AuditSets, name: str, leaks: Leaks) -> str:
     kind = "audited"  # a folder may hold real or generated images
     if sets.is_real:
         kind = "real"
@@ -89,7 +107,7 @@ def _html(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str]) -> s
     )
 
 
-def _facts(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str]) -> Any:
+def _facts(audit: Audit, sets: AuditSets, name: str, leaks: Leaks) -> Any:
     """Return all measures as JSON, with classes by their names in the data, in the order of the labels. NaN is null."""
     real = sets.real
     facts = {
@@ -99,6 +117,7 @@ def _facts(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str]) -> 
         "classes": list(sets.labels.label_names),
         "verdict": list(audit_verdict(audit, leaks)),
         "leaks": audit.leaks,
+        "errors": dict(leaks.errors),
         "near": NEAR,
         **asdict(audit),
     }
@@ -106,24 +125,19 @@ def _facts(audit: Audit, sets: AuditSets, name: str, leaks: Collection[str]) -> 
     return to_json_values(facts)
 
 
-def audit_verdict(audit: Audit, leaks: Collection[str]) -> Iterator[str]:
-    """Sum up the audit in a few sentences. `leaks` is as for `write_audit_page`."""
+def audit_verdict(audit: Audit, leaks: Leaks) -> Iterator[str]:
+    """Sum up the audit in a few sentences."""
     for found in audit.copies:
         if found.copies:
             size = f"{count(found.copies, 'image')} ({percent(found.copies / audit.n)}), {found.exact:,} of them exact"
-            yield f"{_copy_word(found, leaks)} {_title(found)}: {size}."
+            words = leaks.describe(found.against) if found.is_test else "Copies of"
+            yield f"{words} {_title(found)}: {size}."
     without = [_title(found) for found in audit.copies if not found.copies]
     if without:
         yield f"No copies of {', '.join(without)}."
     for judgment in audit.judgments:
         judge = f"{judgment.judge[0].upper()}{judgment.judge[1:]}"
         yield f"{judge} predicts the label of {percent(judgment.agreement.share)} of the images."
-
-
-def _copy_word(found: Duplicates, leaks: Collection[str]) -> str:
-    if not found.is_test:
-        return "Copies of"
-    return "Leaked from" if found.against in leaks else "Leaked, allowed,"
 
 
 def _title(found: Duplicates) -> str:
