@@ -110,6 +110,34 @@ def test_styles_of_ones_own_are_named_and_one_is_chosen(folders, styles):
     assert (loaded().data.source, data.clean, data.shifts) == ("domains", "oil", ("ink",))
 
 
+def test_one_folder_of_styles_is_enough(folders, styles):
+    """The style is the one with a usual name, or the one with the most images."""
+    for folder in Path("more/ink").iterdir():
+        for image in sorted(folder.iterdir())[2:]:
+            image.unlink()
+    chosen = written("more")[0]
+    assert loaded().data.real == "oil" and "oil" in chosen and "ink" in chosen
+    shutil.move("more/ink", "more/Photos")
+    written("more")
+    assert loaded().data.real == "Photos"
+    written("more", "--real", "oil")
+    assert loaded().data.real == "oil"
+
+
+def test_mistakes_in_folders_are_named_by_the_options_before_images_are_read(folders, styles):
+    for image in Path().rglob("*.png"):
+        image.write_bytes(b"no image")
+    for words, said in (
+        (("train",), "genrobust init --train train --test"),
+        (("none",), "IMAGES: there is no none"),
+        (("more", "--train", "train"), "--train train"),
+        ((), "genrobust init IMAGES"),
+        ((*SETS, "--shift", "more", "--retrieved", "more"), "--shift more and --retrieved more"),
+        ((*SETS, "--test", "solid"), "--shift solid and --test solid"),
+    ):
+        genrobust("init", *words, code=2, said=said)
+
+
 def test_a_style_or_class_with_gaps_is_left_out(folders, styles, write_folder):
     write_folder("more/lead", "duotone", 4, {"camera": "camera"})
     shutil.rmtree("more/oil/airplane")

@@ -3,16 +3,21 @@
 from pathlib import Path
 from typing import Annotated
 
-from genrobust.cli import COMMANDS, OUT, START, Overwrite, in_group, option, tell
+from genrobust.cli import COMMANDS, OUT, START, Overwrite, argument, in_group, option, tell
 from genrobust.core import UserError
 
 
 @COMMANDS.register("init")
 @in_group(START)
 def init(
+    images: Annotated[
+        Path | None,
+        argument("IMAGES", "All images, in folders STYLE/CLASS: trains on one style, and tests on all of them."),
+    ] = None,
     train: Annotated[
-        Path, option("--train DIR", "Training images: one subfolder for each class, or a CSV table; or STYLE/CLASS.")
-    ],
+        Path | None,
+        option("--train DIR", "Training images: one subfolder for each class, or a CSV table; or STYLE/CLASS."),
+    ] = None,
     test: Annotated[Path | None, option("--test DIR", "Test images that are not shifted.")] = None,
     val: Annotated[
         Path | None, option("--val DIR", "Validation images; default: a tenth of the training images.")
@@ -47,13 +52,15 @@ def init(
 ) -> None:
     """Write a commented recipe for your own image folders.
 
+    With IMAGES alone, it trains on the style called photo, photos or real, or on the style with the most images.
+
     Example: genrobust init --train data/train --test data/test --shift sketch=data/sketch
     """
     from genrobust.store import OutputFile, local_folder
     from genrobust.tools.init.proposed_settings import Wishes, propose
     from genrobust.tools.init.recipe_file import write_recipe
     from genrobust.tools.init.starting_network import SCRATCH, require_network
-    from genrobust.tools.init.user_images import load_user_images
+    from genrobust.tools.init.user_images import choose_style, load_user_images, require_no_folder_twice
 
     generators = {"--generated": generated, "--server": server, "--own-generator": own_generator}
     given = [name for name, value in generators.items() if value]
@@ -66,7 +73,17 @@ def init(
     studies = local_folder(runs)
     if pretrained not in (None, SCRATCH):
         require_network(pretrained)
+    chosen: list[str] = []
+    if images is not None:
+        if train is not None:
+            raise UserError(f"{images} and --train {train} both name training images: leave one out")
+        train = images
+        if real is None and test is None:
+            real, chosen = choose_style(images)
+    if train is None:
+        raise UserError("name your images: genrobust init IMAGES, or --train DIR and --test DIR")
+    require_no_folder_twice({"--retrieved": retrieved, "--generated": generated, "--test": test}, shift or [])
     others = {"test": test, "val": val, "generated": generated, "retrieved": retrieved}
-    images = load_user_images(train, others, shift or [], real)
-    values = propose(images, Wishes(pretrained, server, own_generator))
-    tell(*write_recipe(images, values, output, studies))
+    user_images = load_user_images(train, others, shift or [], real)
+    values = propose(user_images, Wishes(pretrained, server, own_generator))
+    tell(*chosen, *write_recipe(user_images, values, output, studies))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import REAL, ImageSet, StudyData, UserError, count, some_of
+from genrobust.core import REAL, ImageSet, StudyData, UserError, bare_name, count, some_of
 from genrobust.data import (
     DataSource,
     FolderClasses,
@@ -27,6 +27,7 @@ from genrobust.data import (
 from genrobust.recipe import SOURCES, parse_recipe
 
 NAMED = 8  # classes, styles and the like on one line
+UNSHIFTED = ("photo", "photos", "photograph", "photographs", "real")  # usual names of the style to train on
 LEAST = 2  # images of a class in a style: one to train on and one to test on
 
 
@@ -102,6 +103,47 @@ def load_user_images(
         doubts = _leave_out_gaps(train, real, section)
     data = _load(section)
     return UserImages(section, readable_names(data.labels.label_names), {}, data, doubts)
+
+
+def choose_style(folder: Path) -> tuple[str | None, list[str]]:
+    """Choose the style to train on in a folder of styles, and return it with a line for the user.
+
+    A set that is recognized by its name chooses its own.
+
+    Raises:
+        UserError: The folder is missing, or holds no two styles with the same classes.
+    """
+    require_there({"IMAGES": folder})
+    if _recognize(folder) is not None:
+        return None, []
+    styles = domains_in(folder)
+    if not styles:
+        raise UserError(
+            f"{folder} holds no folders STYLE/CLASS with the same classes in each style. If its folders are classes, "
+            f"also name images to test on:\ngenrobust init --train {folder} --test DIR --shift DIR"
+        )
+    named = [style for style in styles if bare_name(style) in UNSHIFTED]
+    if named:
+        style = named[0]
+    else:
+        counts = {style: sum(counts.values()) for style, counts in _count_images(folder).items()}
+        style = max(styles, key=lambda style: counts[style])
+    others = some_of([other for other in styles if other != style], NAMED)
+    return style, [f"trains on the style {style} (another with --real STYLE); other styles: {others}"]
+
+
+def require_no_folder_twice(places: Mapping[str, Path | None], shifts: Sequence[str]) -> None:
+    """Raise UserError if a shift is also the folder of another option."""
+    options = {path.resolve(): f"{option} {path}" for option, path in places.items() if path is not None}
+    for text in shifts:
+        path = Path(text.partition("=")[2] or text)
+        other = options.get(path.resolve())
+        if other is not None:
+            raise UserError(
+                f"--shift {text} and {other} are the same folder: its images cannot be tested on and learned from.\n"
+                "Name two folders. Or put your training images next to these styles, and genrobust init splits them: "
+                "genrobust init IMAGES"
+            )
 
 
 def _recognize(train: Path) -> str | None:
