@@ -25,7 +25,8 @@ class Tracking:
     def __init__(self, folder: Path | None, recipe: str) -> None:
         if folder is not None:
             require_packages(["tensorboard"], "track", "track: true")
-        self._folder, self._recipe = folder, recipe
+        self._folder = folder
+        self._recipe = recipe
 
     @contextmanager
     def training(self, name: str, checkpoint: Path) -> Iterator[Watch]:
@@ -34,15 +35,18 @@ class Tracking:
             yield lambda step, metrics: None
             return
         folder = self._folder / f"{slug(name)}-{checkpoint.name[-6:]}"
-        writer: Any = None  # torch types none of its methods
+        # torch does not type its methods.
+        writer: Any = None
 
         def watch(step: int, metrics: Mapping[str, float]) -> None:
             nonlocal writer
-            if writer is None:  # TensorBoard drops the points from `step` on that a killed process left
+            # TensorBoard drops the points from `step` on that a killed process left.
+            if writer is None:
                 writer = self._open(folder, step)
             for key, value in metrics.items():
                 writer.add_scalar(key, value, step)
-            writer.flush()  # before the training's state is saved, so that no point is lost between the two
+            # Flush before the training's state is saved, so that no point is lost between the two.
+            writer.flush()
 
         try:
             yield watch

@@ -9,7 +9,8 @@ from typing import Any
 from genrobust.core import UserError
 from genrobust.recipe import COMBINED, FROM_SCRATCH, ArmConfig, MixturePart, Recipe, TrainConfig, is_recipe
 
-SECOND = ("resnet14t", "resnet10t")  # the one that is not the study's: no line is one architecture's
+# The study's own architecture is left out, so that no line has one architecture only.
+SECOND = ("resnet14t", "resnet10t")
 # Further ones, of other kinds; all are small enough for a CPU.
 OTHERS: dict[str, dict[str, Any]] = {
     "regnetx_002": {},
@@ -56,8 +57,10 @@ def run_of(recipe: Recipe, arm: ArmConfig, seed: int) -> TrainingRun:
     """Return the run of one arm and seed."""
     train = recipe.train_of(arm)
     alphas = train.wise_ft or ()
-    settings = train.model_copy(update={"wise_ft": None})  # it decides no training
-    return TrainingRun(arm.name, arm.mixture, settings, seed, alpha=alphas[0] if len(alphas) == 1 else 1.0)
+    # Mixing weights changes no training.
+    settings = train.model_copy(update={"wise_ft": None})
+    alpha = alphas[0] if len(alphas) == 1 else 1.0
+    return TrainingRun(arm.name, arm.mixture, settings, seed, alpha=alpha)
 
 
 def arm_runs(recipe: Recipe) -> list[TrainingRun]:
@@ -67,14 +70,14 @@ def arm_runs(recipe: Recipe) -> list[TrainingRun]:
 
 def curve_runs(recipe: Recipe) -> list[TrainingRun]:
     """Return the points of the arms that name several numbers under `wise_ft`, arm by arm and seed by seed."""
-    curves = [(arm, recipe.train_of(arm).wise_ft or ()) for arm in recipe.arms]
-    return [
-        replace(run_of(recipe, arm, seed), alpha=alpha)
-        for arm, alphas in curves
-        if len(alphas) > 1
-        for seed in recipe.seeds
-        for alpha in alphas
-    ]
+    points: list[TrainingRun] = []
+    for arm in recipe.arms:
+        alphas = recipe.train_of(arm).wise_ft or ()
+        if len(alphas) > 1:
+            for seed in recipe.seeds:
+                run = run_of(recipe, arm, seed)
+                points += [replace(run, alpha=alpha) for alpha in alphas]
+    return points
 
 
 def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
@@ -89,12 +92,12 @@ def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
     """
     second = SECOND[train.architecture == SECOND[0]]
     second_kwargs = train.model_kwargs if train.architecture.startswith("resnet") else {}
-    patches = {"patch_size": max(1, train.image_size // PATCHES)}
-    others = [
-        (name, {**kwargs, **(patches if name.startswith("vit") else {})})
-        for name, kwargs in OTHERS.items()
-        if name != train.architecture
-    ]
+    others: list[tuple[str, dict[str, Any]]] = []
+    for name, kwargs in OTHERS.items():
+        if name.startswith("vit"):
+            kwargs = {**kwargs, "patch_size": max(1, train.image_size // PATCHES)}
+        if name != train.architecture:
+            others.append((name, kwargs))
     first = ((train.architecture, train.model_kwargs), (second, second_kwargs))
     runs: list[TrainingRun] = []
     for networks, (fraction, length) in (*product([first], SPANS), *product([others], SPANS)):
@@ -116,7 +119,8 @@ def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
             settings = train.changed(standard, "a baseline")
             name = f"{architecture}, {fraction:g} of real, {steps} steps"
             runs.append(TrainingRun(name, parts, settings, 0, baseline=True))
-    runs = list(dict.fromkeys(runs))  # the shortest trainings are as long as each other
+    # The shortest trainings are equally long.
+    runs = list(dict.fromkeys(runs))
     if count > len(runs):
         raise UserError(
             f"robustness.grid: {count} asks for more than the {len(runs)} models that the grid holds; longer trainings "
@@ -126,10 +130,11 @@ def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
 
 
 def recipe_and_name(spec: str) -> tuple[str, str]:
-    """Return the recipe in ``RECIPE`` or ``RECIPE:NAME``, and the name of what is meant of it, such as an arm.
+    """Return the recipe in ``RECIPE`` or ``RECIPE:NAME``, and the name, such as that of an arm. Missing ones are "".
 
-    "" is for what is not there. Both may hold colons themselves: the longest text that is a recipe counts.
+    Both may hold colons themselves: the longest text that is a recipe counts.
     """
-    ends = [len(spec), *(place for place in range(len(spec) - 1, -1, -1) if spec[place] == ":")]
-    recipe_end = next((end for end in ends if is_recipe(spec[:end])), None)
-    return ("", "") if recipe_end is None else (spec[:recipe_end], spec[recipe_end + 1 :])
+    recipe = spec
+    while recipe and not is_recipe(recipe):
+        recipe, _, _ = recipe.rpartition(":")
+    return recipe, spec[len(recipe) + 1 :] if recipe else ""
