@@ -36,7 +36,7 @@ class Batch:
 
     def items(self) -> list[Item]:
         """List the items of all steps. Classifiers that take longest come first, or one worker would end late."""
-        type(self.first).fetch_batch(self.steps)
+        self.first.fetch()
         items: list[Item] = []
         for number, step in enumerate(self.steps):
             for item in step.items():

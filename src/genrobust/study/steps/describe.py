@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from genrobust.classifiers import hash_clip, require_clip
 from genrobust.core import SourceQuality, Subset, digest, fair_order, prefix, resolve_device
@@ -64,9 +63,8 @@ class Describe(Step):
         # Their names depend on the images.
         return [self._embeddings(key).folder for key in self._embedded] if self._are_made() else []
 
-    @classmethod
-    def fetch_batch(cls, steps: Sequence[Any]) -> None:
-        fetch_artifacts(steps[0].folder)
+    def fetch(self) -> None:
+        fetch_artifacts(self.folder)
 
     def items(self) -> list[Item]:
         if self._are_made():

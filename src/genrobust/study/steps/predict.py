@@ -89,10 +89,9 @@ class PredictStep(Step):
                 left += 0 if are_saved(folder, weights) else len(sets[test])
         return [Item(key=self.name, name=f"the predictions of {self.name}", size=left, total=total)]
 
-    @classmethod
-    def fetch_batch(cls, steps: Sequence[Any]) -> None:
-        # One look at the remote folder is enough for all of them.
-        fetch_artifacts(steps[0].folder)
+    def fetch(self) -> None:
+        # The predictions of all steps of a batch are in one folder.
+        fetch_artifacts(self.folder)
 
     @classmethod
     def load_batch(cls, steps: Sequence[Any]) -> MakeItems:

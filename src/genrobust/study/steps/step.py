@@ -133,10 +133,9 @@ class Step(ABC):
         """The worker in the key of a rate: "cpu, 1 thread"."""
         return f"{self.context.device}, {count(self.threads, 'thread')}"
 
-    @classmethod
-    def fetch_batch(cls, steps: Sequence[Any]) -> None:
-        """Fetch from a remote folder what other machines made of `steps`, before their items are listed."""
-        del steps
+    def fetch(self) -> None:
+        """Fetch what other machines made from a remote folder. Only the first step of a batch does it, for all."""
+        return
 
     @classmethod
     def announce_batch(cls, steps: Sequence[Any], items: Sequence[Item], workers: int) -> None:
