@@ -97,7 +97,7 @@ def require_same_makers(folder: Path) -> None:
 
 
 def _list_differences(differences: Mapping[str, tuple[str, str]]) -> str:
-    """List the differences: "torch 2.9.1 (now 2.13.0), other code in 2 modules of genrobust (train.loop, data.memory)"."""
+    """List the differences: "torch 2.9.1 (now 2.13.0), other code in 2 modules of genrobust (train.loop, data)"."""
     versions: list[str] = []
     modules: list[str] = []
     for name, (then, now) in differences.items():
