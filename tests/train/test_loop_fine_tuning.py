@@ -15,7 +15,7 @@ from genrobust.classifiers import (
     predict_logits,
     read_checkpoint_info,
 )
-from genrobust.core import Subset
+from genrobust.core import Subset, counting
 from genrobust.train.optimizer import make_optimizer
 
 CPU = torch.device("cpu")
@@ -80,6 +80,17 @@ def test_lp_ft_starts_from_the_probe(networks, tmp_path, kind):
     tuned = run(tmp_path / "tuned", networks[kind], sources, method="lp-ft")
     for name, value in tensors(probe).items():
         torch.testing.assert_close(tensors(tuned, "initial")[name], value)
+
+
+def test_lp_ft_shows_the_accuracy_of_the_probe_before_it_fine_tunes(networks, tmp_path):
+    notes = []
+    probe = run(tmp_path / "probe", networks["vit"], method="linear-probe")
+    with counting("images", lambda count, note, found: notes.append(note)):
+        run(tmp_path / "tuned", networks["vit"], method="lp-ft")
+    top1 = load_checkpoint(probe)[1].training["best_val_top1"]
+    training = [note for note in notes if note]
+    assert f"{top1:.1f} %" in training[0] and "probe" in training[0]
+    assert "probe" not in training[-1]
 
 
 def test_a_probe_changes_the_last_layer_alone_and_a_seed_nothing(networks, tmp_path):

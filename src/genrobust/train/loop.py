@@ -113,6 +113,8 @@ class Training:
         self.warmup = job.config.warmup_for(len(job.mixture))
         self.progress = Progress()
         self.model = job.make_network(device)
+        # Validation top-1 of the linear probe of LP-FT in percent: a first result, shown until the first validation.
+        self.probe_top1: float | None = None
 
     def run(self) -> None:
         """Train and save the classifier."""
@@ -146,7 +148,7 @@ class Training:
         first = self.progress.step
         batches = feed(map(self.read_batch, range(first, self.steps)), self.device)
         bar = progress_bar("training", self.steps, "images", first, each=self.mixture.batch_size)
-        note = None
+        note = self.describe_validation()
         with bar as shown, closing(batches), explain_compilation(self.config):
             for step, (images, labels) in enumerate(batches, first):
                 loss = self.train_step(step, images, labels)
@@ -168,7 +170,7 @@ class Training:
             raise UserError(f"train.start_size: {config.architecture} takes images of one size only: leave it out")
         # If a state is saved, `resume` loads all weights.
         if config.probes == "first" and not saved_steps(self.job.out):
-            self.fit_probe()
+            self.probe_top1 = self.fit_probe().val_top1
         # The pretrained weights, in main memory: saved with the trained ones, for WiSE-FT.
         self.initial_weights: dict[str, Tensor] = {}
         if self.job.initial is not None:
@@ -243,10 +245,15 @@ class Training:
             if self.is_validated(done):
                 metrics |= self.validate(mean_loss)
             self.watch(done, metrics)
-        note = f"loss {mean_loss:.3f}"
+        return f"loss {mean_loss:.3f}  {self.describe_validation()}".rstrip()
+
+    def describe_validation(self) -> str:
+        """Describe the last validation; before the first one, that of the linear probe. "" without any."""
         if self.progress.history:
-            note += f"  val {self.progress.history[-1]['val_top1']:.1f} %"
-        return note
+            return f"val {self.progress.history[-1]['val_top1']:.1f} %"
+        if self.probe_top1 is not None:
+            return f"linear probe: val {self.probe_top1:.1f} %"
+        return ""
 
     def validate(self, loss: float) -> dict[str, float]:
         """Validate the averaged weights, and keep them in `best` as `keep` says.
