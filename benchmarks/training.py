@@ -135,6 +135,7 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, default=32, help="of imagenet100; its recipe's is for a GPU")
     parser.add_argument("--side", type=int, default=224, help="of imagenet100, in pixels")
+    parser.add_argument("--architecture", help="of timm, for imagenet100: such as tf_efficientnet_lite0")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", choices=["pictograms", "imagenet100"])
     asked = parser.parse_args()
@@ -153,6 +154,14 @@ def main() -> None:
                 config = config.model_copy(
                     update={"batch_size": asked.batch, "image_size": asked.side, "start_size": None}
                 )
+                if asked.architecture:
+                    network = {
+                        "architecture": asked.architecture,
+                        "model_kwargs": {},
+                        "blur_pool": False,
+                        "compile": False,
+                    }
+                    config = config.model_copy(update=network)
                 images, labels, packed = *photographs(Path(temporary), 256), Path(temporary) / "packed"
             what = f"{name}: {config.architecture}, {config.image_size} px, batch {config.batch_size}"
             seconds = take_turns(images, labels, config, device, packed)
