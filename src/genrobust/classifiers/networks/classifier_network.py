@@ -112,7 +112,7 @@ def _require_logits(architecture: str, num_classes: int, image_size: int, argume
 
 
 def move_to(model: Classifier, device: torch.device | str) -> Classifier:
-    """Move `model` to `device`, with convolutions in channels_last: faster on every device with fast bfloat16."""
+    """Move `model` to `device`, with convolutions in channels_last: faster in bfloat16 and in float32."""
     model.to(device)
     # torch's annotations lack the argument.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
