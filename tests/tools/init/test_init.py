@@ -166,7 +166,7 @@ def test_styles_are_shifts_and_images_to_retrieve(folders, styles, write_folder)
     assert "add --own-generator, --generated" in said and "worth most" not in said
     data = load_data(loaded().data)
     assert data.shifts == ("ink", "oil") and {*data.retrieval.styles} == {"ink", "oil"}
-    assert "nothing is held out for genrobust tune: it takes two shifts, one of 90 images" in said
+    assert "genrobust tune needs two shifts, one with at least 90 images" in said
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -190,7 +190,7 @@ def test_a_third_of_a_shift_is_held_out_for_tune(folders, write_folder, icons):
     for name in ("train", "test", "solid", "emoji"):
         write_folder(f"many/{name}", name, 3, many)
     sets = ["--train", "many/train", "--test", "many/test", "--shift", "many/solid"]
-    assert "nothing is held out for genrobust tune: it takes two shifts" in "\n".join(written(*sets))
+    assert "genrobust tune needs two shifts" in "\n".join(written(*sets))
     assert loaded().tune is None and loaded().robustness.grid == 6
     write_folder("one", "emoji", 3, {"camera": "camera"})
     said = "\n".join(written(*sets, "--shift", "many/emoji", "--shift", "one"))

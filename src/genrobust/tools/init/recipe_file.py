@@ -138,7 +138,7 @@ def _describe_next(images: UserImages, values: Mapping[str, Any], recipe: Path, 
     elif data.shifted_val is not None:
         yield "held out for genrobust tune, which chooses by it: shifted validation images"
     elif data.shifts:
-        yield f"nothing is held out for genrobust tune: it takes two shifts, one of {3 * LEAST_SHIFT} images or more"
+        yield f"genrobust tune needs two shifts, one with at least {3 * LEAST_SHIFT} images"
     first = "look it over"
     if images.unknown:
         first = f"fill in data.same_class ({some_of(images.unknown, NAMED)})"
