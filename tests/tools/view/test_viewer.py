@@ -20,7 +20,8 @@ from genrobust.data import ShardDataset, kept_indices, read_review, review_of, w
 from genrobust.data.shards import begin_dataset, finish_dataset
 from genrobust.study import open_sets
 from genrobust.tools.view import _filter_yaml, _open
-from genrobust.tools.view.page import PAGE, Viewer, serve, viewer_app
+from genrobust.tools.view.local_server import serve
+from genrobust.tools.view.page import PAGE, Viewer, viewer_app
 
 HOSTILE = "<img src=x onerror=alert(1)>"  # a class, a style and a prompt
 COUNT = PAGE + 50

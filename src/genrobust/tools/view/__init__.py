@@ -1,6 +1,7 @@
 """Shows images on a local page, where a person accepts or rejects the images of a generated dataset."""
 
 import os
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +28,8 @@ def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0) -> None:
     """
     from genrobust.data import ShardDataset, review_of
     from genrobust.study import recipe_and_name
-    from genrobust.tools.view.page import Viewer, serve
+    from genrobust.tools.view.local_server import serve
+    from genrobust.tools.view.page import Viewer, viewer_app
 
     studies.require_recipe(dataset)
     recipe, name = recipe_and_name(dataset)
@@ -40,7 +42,8 @@ def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0) -> None:
         say(f"open this address in a browser; Ctrl-C ends{saved}")
 
     own_audit = Path(f"audit-{studies.label(dataset)}") if recipe else None
-    serve(Viewer(folder, images, names, _read_audit(folder, own_audit, images)), port, opened)
+    viewer = Viewer(folder, images, names, _read_audit(folder, own_audit, images))
+    serve(partial(viewer_app, viewer), port, opened)
     if not isinstance(images, ShardDataset):
         return
     review = review_of(images)

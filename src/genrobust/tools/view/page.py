@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import io
 import re
-import secrets
-import socket
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-import uvicorn
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
-from genrobust.core import GenrobustError, ImageSet, UserError, some_of
+from genrobust.core import ImageSet, some_of
 from genrobust.data import OK, Review, ShardDataset, decide, review_of
 from genrobust.report import media_type, own_script, render, thumbnail_bytes
+from genrobust.tools.view.local_server import NO_SNIFF, local_app
 
-HOST = "127.0.0.1"
-HOSTS = [HOST, "localhost"]  # a page of another name that resolves to this machine gets no answer
 PAGE = 200  # images at once
 SIDES = {"thumbnails": 256, "images": 2048}  # pixels: larger images are sent smaller
 CLASS = "class"  # a sort order
@@ -38,15 +30,7 @@ NUMBER = re.compile("[0-9]{1,18}")
 SHOWN = 80  # characters of a wrong value in a message
 REASONS = ("wrong class", "artifacts", "duplicate", "other")
 UNREVIEWED, ACCEPTED, REJECTED = STATES = ("unreviewed", "accepted", "rejected")
-# In addition to the policy in the page. No other page may frame it, and no link may tell its address with the token.
-PAGE_HEADERS = {
-    "Content-Security-Policy": "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
 PICTURE_HEADERS = {"Cache-Control": "private, max-age=86400, immutable", **NO_SNIFF}
-FORBIDDEN = "forbidden: open the address that genrobust view printed"
 
 
 class Viewer:
@@ -184,11 +168,7 @@ class Viewer:
 
 
 def viewer_app(viewer: Viewer, token: str) -> Starlette:
-    """Return the web application. Its addresses begin with ``/token/``, which no page from elsewhere can guess."""
-    html = viewer.html()
-
-    def page(request: Request) -> Response:
-        return HTMLResponse(html, headers=PAGE_HEADERS)
+    """Return the web application."""
 
     def images(request: Request) -> Response:
         return JSONResponse(viewer.find(request.query_params), headers={"Cache-Control": "no-store"})
@@ -204,47 +184,12 @@ def viewer_app(viewer: Viewer, token: str) -> Starlette:
         index = viewer.index(request.path_params["number"])
         return JSONResponse(viewer.decide(index, request.query_params.get("reason")))
 
-    def failed(request: Request, error: Exception) -> Response:
-        return PlainTextResponse(str(error), 500, NO_SNIFF)
-
-    def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        detail = error.detail
-        if detail == HTTPStatus(error.status_code).phrase:  # it says nothing of its own
-            detail = f"{detail}: {request.method} {request.url.path}: {FORBIDDEN.partition(': ')[2]}"
-        return PlainTextResponse(detail, error.status_code, NO_SNIFF)
-
     routes = [
-        Route("/", page),
         Route("/images", images),
         Route("/{kind}/{number}", picture),
         Route("/decisions/{number}", decision, methods=["POST"]),
     ]
-    return Starlette(
-        routes=[Mount(f"/{token}", routes=routes), Mount("/", PlainTextResponse(FORBIDDEN, 403, NO_SNIFF))],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False)],
-        exception_handlers={GenrobustError: failed, HTTPException: refused},
-    )
-
-
-def serve(viewer: Viewer, port: int, opened: Callable[[str], None]) -> None:
-    """Serve the page on this machine only, until Ctrl-C. `opened` gets its address. Port 0 means a free port.
-
-    Raises:
-        UserError: The port is in use, or may not be used.
-    """
-    try:
-        listener = socket.create_server((HOST, port))
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--port {port}: {reason}: choose another, or leave it out for a free one") from None
-    with listener, suppress(KeyboardInterrupt):
-        token = secrets.token_urlsafe(24)
-        opened(f"http://{HOST}:{listener.getsockname()[1]}/{token}/")
-        app = viewer_app(viewer, token)
-        # uvicorn's logging setup would close the existing handlers.
-        config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
-        uvicorn.Server(config).run(sockets=[listener])
+    return local_app(viewer.html(), routes, token)
 
 
 def _choice(query: Mapping[str, str], key: str, known: Sequence[str]) -> str:
