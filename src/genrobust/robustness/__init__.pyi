@@ -34,4 +34,5 @@ from .published_table import (
     score_published as score_published,
 )
 from .resampling import seed_weights as seed_weights
+from .sequential import Labeled as Labeled, interval_at_every_look as interval_at_every_look
 from .summary import score_baselines as score_baselines, summarize as summarize
