@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from genrobust.classifiers.class_names import read_class_names
@@ -71,7 +72,7 @@ def _open_spec(spec: str, names: Sequence[str] | None, settings: EvaluateConfig 
     from genrobust.classifiers.sources.timm_models import open_timm, open_timm_folder
 
     if spec.startswith(PACKAGED):
-        return open_packaged(spec, names)
+        return replace(open_packaged(spec, names), makers=(open_packaged,))
     if spec.startswith(HUB):
         return open_timm_folder(fetch_from_hub(spec), spec, names)
     if (path / TIMM_CONFIG).is_file():
@@ -81,7 +82,7 @@ def _open_spec(spec: str, names: Sequence[str] | None, settings: EvaluateConfig 
     if path.suffix.lower() == ".onnx":
         return open_onnx(path, names)
     if "@" in spec and path.suffix.lower() in TENSOR_FILES:
-        return open_state_dict(spec, names)
+        return replace(open_state_dict(spec, names), makers=(open_state_dict,))
     if path.suffix.lower() in TENSOR_FILES:
         raise UserError(f"{spec} holds weights alone: name the architecture too, ARCHITECTURE@{spec}")
     return open_timm(spec, names)

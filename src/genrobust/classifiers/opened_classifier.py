@@ -14,6 +14,7 @@ from genrobust.classifiers.class_names import columns_of, find_equal_names
 from genrobust.classifiers.image_preparation import BICUBIC, prepare, protocol
 from genrobust.core import LabelSpace, UserError, some_of
 from genrobust.recipe import EvaluateConfig
+from genrobust.store import Maker
 
 if TYPE_CHECKING:
     # Import late: reading saved predictions must not load torch.
@@ -54,6 +55,7 @@ class OpenClassifier:
         adapted: Whether its batch norms are adapted to each image set that it predicts.
         blueprint: Makes a new network of the same kind; None if the classifier cannot be fine-tuned.
         descriptions: The stored names to show for some of `classes`.
+        makers: The functions that decide the network, in addition to `load`.
     """
 
     name: str
@@ -66,6 +68,12 @@ class OpenClassifier:
     blueprint: Blueprint | None = None
     descriptions: Mapping[str, str] = field(default_factory=dict)
     adapted: bool = False
+    makers: tuple[Maker, ...] = ()
+
+    @property
+    def all_makers(self) -> tuple[Maker, ...]:
+        """The functions that open and load the network and prepare images; see `made_by`."""
+        return (self.load, *self.makers)
 
     def columns(self, labels: LabelSpace) -> list[int]:
         """Return the column of the logits of each class of `labels`.

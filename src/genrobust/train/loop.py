@@ -97,7 +97,8 @@ def train(job: TrainingJob, watch: Watch = watch_nothing, team: Team = ALONE) ->
 def _makers(job: TrainingJob) -> list[Maker]:
     """List the code that decides the weights. Registries import settings and augmentations by name."""
     settings = [type(job.config), type(job.config.augmentation)]
-    return [train, *settings, *job.mixture.decoders, *job.val.decoders]
+    initial = () if job.initial is None else job.initial.opened.all_makers
+    return [train, *settings, *initial, *job.mixture.decoders, *job.val.decoders]
 
 
 class Training:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from genrobust.classifiers import (
     CheckpointInfo,
@@ -23,6 +25,7 @@ from genrobust.classifiers import (
     images_in,
     logits_in_parts,
     open_checkpoint,
+    open_classifier,
     predict_sets,
     save_checkpoint,
     weights_hash,
@@ -32,7 +35,7 @@ from genrobust.classifiers.predict.saved_predictions import FILE, load_predictio
 from genrobust.core import ClassLabel, GenrobustError, ImageSet, LabelSpace, Predictions, Subset, UserError
 from genrobust.data import MemoryImages
 from genrobust.recipe import EvaluateConfig
-from genrobust.store import KeptParts
+from genrobust.store import Artifact, KeptParts
 
 LABELS = LabelSpace(tuple(ClassLabel(i, i, i) for i in ("ant", "bee", "cat")))
 
@@ -162,6 +165,18 @@ def test_classes_are_matched_by_id(checkpoint: Path, tmp_path: Path) -> None:
     whole = predict(checkpoint, tmp_path / "whole", {"test": images()})["test"]
     part = predict(checkpoint, tmp_path / "part", {"test": images()}, some)["test"]
     assert part.classes == ("cat", "ant") and np.array_equal(part.logits, whole.logits[:, [2, 0]])
+
+
+def test_the_manifest_names_the_code_that_opened_the_weights(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("test_resnet", num_classes=3).state_dict(), file)
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(LABELS.ids))
+    spec = f"test_resnet@{file}"
+    by = PredictedBy("weights", "")
+    predict_sets(tmp_path / "out", {by: open_classifier(spec, names)}, {"a": images()}, LABELS, 8, "cpu", threads=1)
+    code = Artifact(folder(tmp_path / "out", "a")).manifest().made_by["code"]
+    assert {"classifiers.sources.state_dicts", "classifiers.sources.tensor_names"} <= code.keys()
 
 
 def test_names_that_are_spelled_otherwise_since_leave_predictions_as_they_are(checkpoint: Path, tmp_path: Path) -> None:

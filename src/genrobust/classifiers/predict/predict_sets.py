@@ -187,8 +187,7 @@ class _PredictionCache:
         predictions = Predictions(
             name, selected, images.labels, tuple(images.keys), self._classes, description, images.accepted
         )
-        # The module of the classifier's source loads the network and prepares images.
-        makers = made_by(predict_sets, self.classifier.load, *images.decoders)
+        makers = made_by(predict_sets, *self.classifier.all_makers, *images.decoders)
         save_predictions(self.saved.folders[name], predictions, self._inputs[name], self._weights, makers)
 
 
