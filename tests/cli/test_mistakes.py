@@ -44,6 +44,8 @@ MISTAKES = [
     ("evaluate small.yaml --labels names.txt", "--labels"),
     ("evaluate small.yaml --arm real --models resnet18", "--arm real"),
     ("evaluate small.yaml --models none/model.onnx", "none/model.onnx"),
+    ("evaluate small.yaml --models ''", "--models ''"),
+    ("evaluate small.yaml --models =images", "--models '=images'"),
     ("init --train none --test none2", "--train: there is no none; --test: there is no none2 (below"),
     ("init --train images --test none --shift x", "--test: there is no none"),
     ("init --train images", "--test DIR"),
@@ -51,6 +53,8 @@ MISTAKES = [
     ("effective-robustness --id clean --shift shifted table.csv", "'shifted'"),
     ("effective-robustness --id clean --shift shifted none.csv", "none.csv"),
     ("audit none", "none"),
+    ("audit studies", "studies is a folder of studies"),
+    ("view studies", "studies is a folder of studies"),
     ("audit made --labels names.txt", "--labels"),
     ("view made", "made"),
     ("view none", "none"),
@@ -109,6 +113,8 @@ USAGE = [  # found before the command starts
 def folder(recipe: Path, tmp_path: Path) -> Path:
     (tmp_path / "made").mkdir()
     (tmp_path / "images").mkdir()
+    for name in ("checkpoints", "predictions"):
+        (tmp_path / "studies" / name).mkdir(parents=True)
     (tmp_path / "table.csv").write_text("model,clean\nresnet18,70.1\n")
     for name, people in {
         "train": ("ann", "bob"),

@@ -11,7 +11,7 @@ from refusals import refused
 from torch.nn import functional as F
 
 from genrobust.classifiers import LossScaler, create_classifier, move_to, read_checkpoint_info
-from genrobust.core import Subset, hashed_seed
+from genrobust.core import Subset, UserError, hashed_seed
 from genrobust.recipe import TrainConfig
 from genrobust.train import Mixture, Source, train
 from genrobust.train.loop import Training, learning_rate
@@ -99,7 +99,7 @@ def scaler():
     return LossScaler(torch.device("cpu"), "float32")
 
 
-@pytest.mark.parametrize("texts", [(), ("bn",), ("bn", "downsample"), ("fc",), ("nothing",)])
+@pytest.mark.parametrize("texts", [(), ("bn",), ("bn", "downsample"), ("fc",), ("fc", "nothing")])
 def test_weight_decay_goes_by_names(job, texts):
     config = job.config.changed(PAPER | {"no_decay": texts}, "train")
     model = begun(job, config)
@@ -108,6 +108,12 @@ def test_weight_decay_goes_by_names(job, texts):
     decay = {name_of[id(p)]: group["weight_decay"] for group in groups for p in group["params"]}
     assert decay == {name: 0 if any(text in name for text in texts) else 1 for name in name_of.values()}
     assert sum(len(group["params"]) for group in groups) == len(decay)  # each once
+
+
+def test_texts_that_no_parameter_has_in_its_name_are_refused(job):
+    config = job.config.changed(PAPER | {"no_decay": ("nothing",)}, "train")
+    with pytest.raises(UserError, match=r"train\.no_decay.*nothing"):
+        make_optimizer(begun(job, config), config, scaler())
 
 
 def test_the_last_step_is_kept_and_the_validations_are_recorded(job, tmp_path):

@@ -78,6 +78,7 @@ def open_sets(
         tests: The folders of further test sets, by name.
         find_broken: Returns the places of the images that cannot be read, for the sets of a recipe.
     """
+    _refuse_studies(dataset)
     opener = _Opener(load, find_broken)
     real_data = opener.data(against or dataset)
     classes = _find_classes(dataset, against, opener)
@@ -102,6 +103,14 @@ def open_sets(
         wild=None if wild is None else _open_generator_images(wild, classes, opener),
         is_real=is_real,
     )
+
+
+def _refuse_studies(dataset: str) -> None:
+    """Raise UserError if `dataset` is the folder of all studies, which holds no images of its own."""
+    if all(Path(dataset, name).is_dir() for name in ("checkpoints", "predictions")):
+        raise UserError(
+            f"{dataset} is a folder of studies: name a dataset in it ({dataset}/generated/...), or RECIPE:DATASET"
+        )
 
 
 def _find_classes(dataset: str, against: str | None, opener: _Opener) -> FolderClasses:

@@ -235,6 +235,8 @@ def _models_of(spec: str, studies: Studies, labels: Path | None) -> Iterator[Nam
     if recipe:
         yield from _arms_of(recipe, arm_name, studies)
         return
+    if not model or spec.startswith("="):
+        raise UserError(f"--models {spec!r}: write a classifier, or NAME=CLASSIFIER")
     path = Path(model)
     file_name = path.resolve().name if path.exists() else model
     opened = open_classifier(model, labels)  # now, so that mistakes are found before trainings

@@ -10,7 +10,7 @@ import torch
 from timm.optim import create_optimizer_v2
 
 from genrobust.classifiers import Classifier, LossScaler
-from genrobust.core import GenrobustError, compiler_options, room_for_code
+from genrobust.core import GenrobustError, UserError, compiler_options, room_for_code, some_of
 from genrobust.recipe import TrainConfig
 
 # Modules whose errors come from torch.compile.
@@ -22,6 +22,7 @@ def make_optimizer(model: Classifier, config: TrainConfig, scaler: LossScaler) -
     """Make the optimizer of all parameters that require gradients."""
     parameters: Any = model
     if config.no_decay is not None:
+        _require_matches(model, config)
         parameters = _decay_groups(model, config.no_decay)
     optimizer = create_optimizer_v2(
         parameters,
@@ -44,6 +45,17 @@ def _start_momentum(optimizer: torch.optim.Optimizer) -> None:
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def _require_matches(model: Classifier, config: TrainConfig) -> None:
+    """Raise UserError if no text of `no_decay` is in the name of a parameter."""
+    names = [name.removeprefix("network.") for name, _ in model.named_parameters()]
+    texts = config.no_decay or ()
+    if texts and not any(text in name for text in texts for name in names):
+        raise UserError(
+            f"train.no_decay: no parameter of {config.architecture} has {' or '.join(texts)} in its name; there are "
+            f"{some_of(names, 5)}"
+        )
 
 
 def _decay_groups(model: Classifier, excluded: Sequence[str]) -> list[dict[str, Any]]:
