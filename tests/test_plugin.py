@@ -210,7 +210,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     about = site / "broken_plugin-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-plugin\nVersion: 1.0\n")
-    points = [f"[genrobust.{group}]\nbroken = broken_plugin:{group}\n" for group in GROUPS]
+    points = [f"[genrobust.{group}]\nbroken = broken_plugin:{group}\n" for group in [*GROUPS, "metric"]]
     (about / "entry_points.txt").write_text("\n".join(points))
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(site), *sys.path]), "COLUMNS": "200"}
 
@@ -245,6 +245,9 @@ def test_a_plugin_that_cannot_be_imported_stops_only_what_needs_it(broken: dict[
     assert code == 0, stderr
     assert (recipe.parent / "plain-runs" / "plain" / "report.html").is_file()
     warnings = [line for line in stderr.splitlines() if line.startswith("ignored: ")]
+    (misspelled,) = [line for line in warnings if "'genrobust.metric'" in line]
+    assert "broken-plugin" in misspelled and "metrics" in misspelled
+    warnings.remove(misspelled)
     assert len(warnings) == len(GROUPS)
     assert all("broken-plugin" in line and "no_such_library" in line for line in warnings)
 

@@ -14,7 +14,7 @@ from genrobust.report.accuracy_lanes import axis, lanes
 from genrobust.report.renderers.report_html import html
 from genrobust.report.report_files import write_report
 from genrobust.report.report_section import ReportSection, plain_table
-from genrobust.report.report_view import ReportView
+from genrobust.report.report_view import SECTIONS, ReportView
 from genrobust.report.sections.accuracy import accuracy
 from genrobust.report.sections.effective_robustness import robustness
 
@@ -46,6 +46,20 @@ def test_a_section_has_a_template_or_what_shows_everything(record: StudyRecord, 
     assert "&lt;b&gt;crane" in page and EVIL not in page and "\\<b\\>crane" in text
     assert '<p>&lt;b&gt;crane&lt;/b&gt; [red] <svg class="mark' in page
     assert "## Own" not in text  # which has nothing that Markdown shows
+
+
+def test_a_section_of_another_package_that_fails_costs_no_report(
+    record: StudyRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(view: ReportView) -> ReportSection:
+        raise KeyError(EVIL)
+
+    SECTIONS.members()
+    monkeypatch.setitem(SECTIONS._own, "failing", failing)
+    files = write_report(ReportView(record), tmp_path)
+    assert "failing" in caplog.text and "KeyError" in caplog.text
+    page = files["report.html"].read_text()
+    assert "failing: failed" in page and "KeyError" in page and EVIL not in page
 
 
 def test_the_page_begins_with_the_verdict_and_every_arm_on_the_mean_of_the_shifts(record: StudyRecord) -> None:

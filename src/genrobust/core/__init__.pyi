@@ -111,6 +111,7 @@ from .progress import (
 from .registry import (
     VIEWS as VIEWS,
     Registry as Registry,
+    is_own as is_own,
     warn_of_plugins as warn_of_plugins,
 )
 from .scores import (

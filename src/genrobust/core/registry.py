@@ -20,6 +20,11 @@ log = logging.getLogger(__name__)
 
 # The groups of entry points that genrobust reads begin with this.
 _GROUPS = "genrobust."
+# What follows it in the groups that exist. A test compares them with the registries.
+_KINDS = (
+    *("augmentations", "commands", "engines", "executors", "formats", "methods", "metrics", "modes", "readers"),
+    *("sections", "sources"),
+)
 
 
 class Registry(Generic[T]):
@@ -120,6 +125,11 @@ class Registry(Generic[T]):
         return {} if self._group is None else _declared(tuple(sys.path)).get(self._group, {})
 
 
+def is_own(thing: Any) -> bool:
+    """Return whether a member of a registry belongs to genrobust itself."""
+    return str(thing.__module__).startswith(_GROUPS)
+
+
 def warn_of_plugins() -> None:
     """Log a warning for each member of another package that cannot be used, once in a process.
 
@@ -132,7 +142,15 @@ def warn_of_plugins() -> None:
 def _warn_of_plugins(path: tuple[str, ...]) -> None:
     """Load all that other packages on the `path` offer, and log the failures."""
     for group, names in _declared(path).items():
-        kind = group.removeprefix(_GROUPS).removesuffix("s")
+        plural = group.removeprefix(_GROUPS)
+        if plural not in _KINDS:
+            packages = sorted({_package_of(point) for points in names.values() for point in points})
+            log.warning(
+                f"ignored: the entry points {group!r} of {', '.join(packages)}: there is no such group"
+                f"{perhaps(near_names(plural, _KINDS))}"
+            )
+            continue
+        kind = plural.removesuffix("s")
         for name, points in names.items():
             if len(points) > 1:
                 log.warning("ignored: %s", _describe_clash(kind, name, sorted(map(_package_of, points))))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from genrobust.core import Registry, StudyRecord, Summary
+from genrobust.core import Registry, StudyRecord, Summary, is_own, one_line
 from genrobust.report.accuracy_lanes import Lane, lanes
 from genrobust.report.answer import Answer, find_answer
 from genrobust.report.arm_groups import with_group_means
@@ -15,6 +16,10 @@ from genrobust.report.report_section import Column, Entry, ReportSection, Table
 from genrobust.report.score_tables import dagger, main_differences, main_tables
 from genrobust.report.wording import caveat, guessing, marks, most_frequent, number, references, row_name
 from genrobust.robustness import CheckedClaim, Metric, check_claims, list_metrics
+
+log = logging.getLogger(__name__)
+# After all sections of genrobust.
+FAILED_ORDER = 10_000
 
 HeadlineRow = tuple[Lane, tuple[Entry, ...]]
 
@@ -162,10 +167,23 @@ class ReportView:
         """The sections that have something to show, by name, in their order."""
         sections = {}
         for name, make_section in SECTIONS.members().items():
-            section = make_section(self)
+            try:
+                section = make_section(self)
+            except Exception as error:
+                if is_own(make_section):
+                    raise
+                # A section of another package must not cost the user the report of a long study.
+                section = _describe_failure(name, error)
             if section is not None:
                 sections[name] = section
         return dict(sorted(sections.items(), key=lambda item: item[1].order))
+
+
+def _describe_failure(name: str, error: Exception) -> ReportSection:
+    """Return the section that a page shows instead of one that failed, and log a warning."""
+    reason = f"{type(error).__name__}: {one_line(error)}"
+    log.warning(f"the section {name!r} of another package failed, and the report goes on without it: {reason}")
+    return ReportSection(f"{name}: failed", order=FAILED_ORDER, items=[f"The code of this section failed. {reason}"])
 
 
 def _headline_caption(summary: Summary) -> str:
