@@ -1,4 +1,5 @@
 from .entry import app as app, main as main
+from .local_server import NO_SNIFF as NO_SNIFF, local_app as local_app, serve as serve
 from .opening import (
     list_work as list_work,
     measure as measure,

@@ -15,12 +15,12 @@ import yaml
 from PIL import Image
 from starlette.testclient import TestClient
 
+from genrobust.cli import serve
 from genrobust.core import Sample, StudyData, UserError
 from genrobust.data import ShardDataset, kept_indices, read_review, review_of, write_reviewed, write_shard
 from genrobust.data.shards import begin_dataset, finish_dataset
 from genrobust.study import open_sets
 from genrobust.tools.view import _filter_yaml, _open
-from genrobust.tools.view.local_server import serve
 from genrobust.tools.view.page import PAGE, Viewer, viewer_app
 
 HOSTILE = "<img src=x onerror=alert(1)>"  # a class, a style and a prompt

@@ -6,7 +6,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from genrobust.cli import COMMANDS, DATA, DatasetSpec, in_group, option, say, tell, with_studies
+from genrobust.cli import COMMANDS, DATA, DatasetSpec, in_group, option, say, serve, tell, with_studies
 from genrobust.core import count
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0) -> None:
     """
     from genrobust.data import ShardDataset, review_of
     from genrobust.study import recipe_and_name
-    from genrobust.tools.view.local_server import serve
     from genrobust.tools.view.page import Viewer, viewer_app
 
     studies.require_recipe(dataset)

@@ -18,10 +18,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from genrobust.cli import NO_SNIFF, local_app
 from genrobust.core import ImageSet, some_of
 from genrobust.data import OK, Review, ShardDataset, decide, review_of
 from genrobust.report import media_type, own_script, render, thumbnail_bytes
-from genrobust.tools.view.local_server import NO_SNIFF, local_app
 
 PAGE = 200  # images at once
 SIDES = {"thumbnails": 256, "images": 2048}  # pixels: larger images are sent smaller

@@ -11,9 +11,8 @@ from starlette.testclient import TestClient
 
 from genrobust.core import UserError
 from genrobust.data.csv_files import list_csv
-from genrobust.data.stored_images import open_unlabeled
-from genrobust.tools.view.labeling import Answers, LabelDesk, labeling_app
-from genrobust.tools.view.labels import NO_CLASS, UNCERTAIN, LabelFile
+from genrobust.tools.label.label_file import NO_CLASS, UNCERTAIN, LabelFile
+from genrobust.tools.label.label_page import Compared, LabelDesk, labeling_app
 
 CLASSES = ("cat", "dog", "owl")
 COUNT = 40
@@ -24,12 +23,12 @@ class Site:
     """Images of a site without labels, the true classes, and two classifiers that differ on half of the images."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder / "site"
-        self.folder.mkdir()
+        self.folder = folder
+        (folder / "site").mkdir()
         rng = np.random.default_rng(0)
-        for number in range(COUNT):
-            Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).save(self.folder / f"{number:02d}.png")
-        self.images = open_unlabeled("data.unlabeled.site", self.folder)
+        self.paths = [f"site/{number:02d}.png" for number in range(COUNT)]
+        for path in self.paths:
+            Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).save(folder / path)
         self.true = rng.integers(0, 3, COUNT)
         self.first = self.true.copy()
         self.second = self.true.copy()
@@ -39,8 +38,9 @@ class Site:
         self.second[6:20] = (self.true[6:20] + 1) % 3
 
     def desk(self, by: str = "ann") -> LabelDesk:
-        pair = (Answers("mixed", self.first), Answers("real", self.second))
-        return LabelDesk(self.images, CLASSES, pair, LabelFile(self.folder, "site", CLASSES), by)
+        predicted = [[CLASSES[label] for label in labels] for labels in (self.first, self.second)]
+        compared = Compared(self.folder, self.paths, ("mixed", "real"), (predicted[0], predicted[1]))
+        return LabelDesk(compared, CLASSES, LabelFile(self.folder, "site", CLASSES), by)
 
     def client(self, by: str = "ann") -> TestClient:
         return TestClient(labeling_app(self.desk(by), TOKEN), base_url=f"http://127.0.0.1/{TOKEN}/")
@@ -68,14 +68,14 @@ def test_only_images_on_which_the_two_differ_are_asked_and_all_labels_give_the_t
         state = answer(client, state["next"], site.truth(state["next"]))
         decided.append(state["result"].startswith("Enough"))
     assert sorted(asked) == list(range(20))
-    names = [site.images.keys[index] for index in asked]
+    names = [site.paths[index] for index in asked]
     assert names != sorted(names), "the order is random"
     # Of 40 images, 14 - 2 more are right.
     assert "mixed is better than real by at least 30.0 points" in state["result"]
     assert any(decided[:-1]), "it says so before all are labeled"
     listing = list_csv(site.folder / "site.labels.csv")
     assert dict(zip(listing.keys, listing.groups, strict=True)) == {
-        site.images.keys[index]: site.truth(index) for index in asked
+        site.paths[index]: site.truth(index) for index in asked
     }
 
 
@@ -99,7 +99,7 @@ def test_images_without_a_class_count_or_are_left_out_and_are_in_no_test_set(sit
     assert state["next"] is None and state["uncertain"] == 1 and "28.2 points" in state["result"]
     state = answer(client, 19, NO_CLASS)
     assert state["uncertain"] == 0 and "27.5 points" in state["result"]
-    assert site.images.keys[19] not in list_csv(site.folder / "site.labels.csv").keys
+    assert site.paths[19] not in list_csv(site.folder / "site.labels.csv").keys
 
 
 def test_two_people_label_alone_and_only_what_they_agree_on_is_a_label(site: Site) -> None:
@@ -109,7 +109,7 @@ def test_two_people_label_alone_and_only_what_they_agree_on_is_a_label(site: Sit
     state = answer(bob, 0, "owl")
     assert (state["labeled"], state["disagreements"]) == (1, 1)
     answer(bob, 1, "dog")
-    assert list_csv(site.folder / "site.labels.csv").keys == [site.images.keys[1]]
+    assert list_csv(site.folder / "site.labels.csv").keys == [site.paths[1]]
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ def test_an_unknown_answer_or_image_is_refused(site: Site, path: str, status: in
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("path,answer\n00.png,cat\n", "columns"),
-        ("path,answer,by\n00.png,cow,ann\n", "line 2"),
-        ("path,answer,by\n00.png,cat,ann\n00.png,dog,ann\n", "line 3"),
+        ("path,answer\nsite/00.png,cat\n", "columns"),
+        ("path,answer,by\nsite/00.png,cow,ann\n", "line 2"),
+        ("path,answer,by\nsite/00.png,cat,ann\nsite/00.png,dog,ann\n", "line 3"),
     ],
 )
 def test_a_file_that_was_edited_wrongly_is_named_and_kept(site: Site, text: str, named: str) -> None:

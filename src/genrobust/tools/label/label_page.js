@@ -8,7 +8,7 @@ let busy = false;
 
 const request = async (path, options) => {
   const response = await fetch(path, options).catch(() => null);
-  if (!response) throw Error("genrobust view no longer runs: start it again; all labels are saved");
+  if (!response) throw Error("genrobust label no longer runs: start it again; all labels are saved");
   if (!response.ok) throw Error(await response.text());
   return response.json();
 };

@@ -8,18 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from genrobust.core import ImageSet, key_hash
+from genrobust.cli import NO_SNIFF, local_app
+from genrobust.core import key_hash
+from genrobust.data import read_image
 from genrobust.report import media_type, own_script, render, thumbnail_bytes
 from genrobust.robustness import Labeled, interval_at_every_look
-from genrobust.tools.view.labels import NO_CLASS, UNCERTAIN, LabelFile, count_answers, disagreements
-from genrobust.tools.view.local_server import NO_SNIFF, local_app
+from genrobust.tools.label.label_file import NO_CLASS, UNCERTAIN, LabelFile, count_answers, disagreements
 
 SIDE = 1024  # pixels of the longer side: larger images are sent smaller
 NO_STORE = {"Cache-Control": "no-store"}
@@ -28,48 +28,55 @@ CLASS_KEYS = "123456789abcdefghijklmoprstvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """The predicted classes of a classifier, int [N], and its name."""
+class Compared:
+    """The images of a folder, and the classes that two classifiers predict for them.
 
-    name: str
-    classes: np.ndarray
+    Attributes:
+        folder: The folder that contains the folder of the images.
+        paths: Paths of the N images below `folder`.
+        names: The names of the two classifiers.
+        predicted: The class that the first, and the second, predicts for each image, [2][N].
+    """
+
+    folder: Path
+    paths: Sequence[str]
+    names: tuple[str, str]
+    predicted: tuple[Sequence[str], Sequence[str]]
 
 
 class LabelDesk:
     """Chooses the images to label, keeps the labels, and compares two classifiers by them.
 
-    The images are those on which the two classifiers predict different classes, in an order that depends on their keys
-    alone. On all others both are right or both are wrong, so the difference of their accuracies is zero.
+    The images are those for which the two classifiers predict different classes, in an order that depends on their
+    paths alone. For all others both are right or both are wrong, so they do not change the difference in accuracy.
     """
 
-    def __init__(
-        self, images: ImageSet, classes: Sequence[str], pair: tuple[Answers, Answers], file: LabelFile, by: str
-    ) -> None:
-        self.images = images
+    def __init__(self, compared: Compared, classes: Sequence[str], file: LabelFile, by: str) -> None:
+        self.compared = compared
         self.classes = classes
-        self.pair = pair
         self.file = file
         self.by = by
-        first, second = pair
-        differing = np.flatnonzero(first.classes != second.classes).tolist()
-        self.order = sorted(differing, key=lambda index: key_hash(images.keys[index]))
-        self._index_of = {images.keys[index]: index for index in self.order}
+        first, second = compared.predicted
+        differing = [index for index in range(len(compared.paths)) if first[index] != second[index]]
+        self.order = sorted(differing, key=lambda index: key_hash(compared.paths[index]))
+        self._index_of = {compared.paths[index]: index for index in self.order}
 
     def state(self) -> dict[str, Any]:
         """Return the next image, what was answered, and the difference of the two classifiers so far."""
         answers = self.file.read()
         mine = {each.path: each.answer for each in answers if each.by == self.by and each.path in self._index_of}
-        following = next((index for index in self.order if self.images.keys[index] not in mine), None)
+        following = next((index for index in self.order if self.compared.paths[index] not in mine), None)
         counts = count_answers([each for each in answers if each.path in self._index_of], self.by)
+        certain = len(self.compared.paths) - counts[UNCERTAIN]
         return {
             "next": following,
-            "key": None if following is None else self.images.keys[following],
+            "key": None if following is None else self.compared.paths[following],
             "labeled": len(mine),
             "differing": len(self.order),
             "uncertain": counts[UNCERTAIN],
             "disagreements": len(disagreements(answers)),
             "last": None if not mine else self._index_of[list(mine)[-1]],
-            "result": describe_difference(self._count(mine), len(self.images) - counts[UNCERTAIN], self._names),
+            "result": describe_difference(self._count(mine), certain, self.compared.names),
         }
 
     def answer(self, index: int, answer: str | None) -> None:
@@ -79,8 +86,8 @@ class LabelDesk:
             HTTPException: The answer or the image is not known.
         """
         if answer is not None and answer not in (*self.classes, NO_CLASS, UNCERTAIN):
-            raise HTTPException(400, "answer: it is no class of this study")
-        self.file.answer(self.images.keys[index], self.by, answer)
+            raise HTTPException(400, "answer: it is no class of these classifiers")
+        self.file.answer(self.compared.paths[index], self.by, answer)
 
     def index(self, number: str) -> int:
         """Return the index of the image that an address names by its `number`.
@@ -96,36 +103,37 @@ class LabelDesk:
     def _places(self) -> set[int]:
         return set(self.order)
 
-    @property
-    def _names(self) -> tuple[str, str]:
-        return self.pair[0].name, self.pair[1].name
+    def picture(self, index: int) -> bytes:
+        """Return an image as a WebP of at most `SIDE` pixels.
+
+        Raises:
+            UserError: It can no longer be read.
+        """
+        return thumbnail_bytes(read_image(self.compared.folder / self.compared.paths[index]), SIDE)
 
     def html(self) -> str:
         """Render the page. Its script requests everything else."""
         keys = [*CLASS_KEYS[: len(self.classes)], *[""] * (len(self.classes) - len(CLASS_KEYS))]
         return render(
-            "tools/view/labeling.html.j2",
-            name=self.images.name,
-            pair=self._names,
+            "tools/label/label_page.html.j2",
+            name=self.file.labels_file.name,
             classes=list(zip(self.classes, keys, strict=True)),
             others=[(NO_CLASS, "n"), (UNCERTAIN, "q")],
-            **own_script(Path(__file__).with_name("labeling.js")),
+            **own_script(Path(__file__).with_name("label_page.js")),
         )
 
     def _count(self, answers: Mapping[str, str]) -> Labeled:
         """Count which classifier is right on the images with `answers`. Without a certain answer, they are left out."""
-        place = {name: number for number, name in enumerate(self.classes)}
-        first, second = self.pair
+        first, second = self.compared.predicted
         better = worse = neither = uncertain = 0
-        for key, answer in answers.items():
+        for path, answer in answers.items():
             if answer == UNCERTAIN:
                 uncertain += 1
                 continue
-            index = self._index_of[key]
-            label = place.get(answer, -1)
-            better += int(first.classes[index] == label)
-            worse += int(second.classes[index] == label)
-            neither += int(label not in (first.classes[index], second.classes[index]))
+            index = self._index_of[path]
+            better += int(first[index] == answer)
+            worse += int(second[index] == answer)
+            neither += int(answer not in (first[index], second[index]))
         return Labeled(better, worse, neither, len(self.order) - uncertain)
 
 
@@ -154,12 +162,10 @@ def _describe_rest(labeled: Labeled) -> str:
     for more in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000):
         if more >= left:
             break
-        grown = [
-            round(count * (1 + more / labeled.count)) for count in (labeled.better, labeled.worse, labeled.neither)
-        ]
-        if sum(grown) > labeled.differing:
-            break
-        low, high = interval_at_every_look(Labeled(*grown, labeled.differing))
+        factor = 1 + more / labeled.count
+        # Rounded down, so that there are no more labels than images.
+        better, worse, neither = (int(count * factor) for count in (labeled.better, labeled.worse, labeled.neither))
+        low, high = interval_at_every_look(Labeled(better, worse, neither, labeled.differing))
         if low > 0 or high < 0:
             return f"About {more} more labels may decide."
     return f"Even most of the {left:,} other labels may not decide: the two are about equally good here."
@@ -173,7 +179,7 @@ def labeling_app(desk: LabelDesk, token: str) -> Starlette:
 
     def picture(request: Request) -> Response:
         index = desk.index(request.path_params["number"])
-        data = thumbnail_bytes(desk.images.image(index), SIDE)
+        data = desk.picture(index)
         return Response(data, media_type=media_type(data), headers={**NO_STORE, **NO_SNIFF})
 
     def answer(request: Request) -> Response:

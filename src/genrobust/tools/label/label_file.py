@@ -10,7 +10,7 @@ from pathlib import Path
 from genrobust.core import UserError, csv_line, read_csv
 from genrobust.store import lock, make_folder, replacing
 
-# Answers that are no class. A class of this name would be an error of its own: ids of classes have no space.
+# Answers that are no class.
 NO_CLASS = "none of these"
 UNCERTAIN = "cannot tell"
 COLUMNS = ("path", "answer", "by")
@@ -53,7 +53,9 @@ class LabelFile:
             answer = Answer(*cells)
             where = f"{self.answers_file}, line {line}"
             if answer.answer not in self._known:
-                raise UserError(f"{where}: {answer.answer!r} is no class of this study: correct or remove the line")
+                raise UserError(
+                    f"{where}: {answer.answer!r} is no class here: correct or remove the line"
+                )
             if (answer.path, answer.by) in answers:
                 raise UserError(f"{where}: {answer.by} answered about {answer.path} before: remove one of the lines")
             answers[answer.path, answer.by] = answer

@@ -29,7 +29,7 @@ PAGE_HEADERS = {
     "Cache-Control": "no-store",
 }
 NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
-FORBIDDEN = "forbidden: open the address that genrobust view printed"
+FORBIDDEN = "forbidden: open the address that genrobust printed"
 
 
 def local_app(html: str, routes: Sequence[Route], token: str) -> Starlette:
