@@ -11,10 +11,15 @@ from small_record import summary_from_json
 
 from genrobust.core.scores import MEAN_OF_SHIFTS, ScoreKey
 from genrobust.recipe import load_recipe
+from genrobust.report.accuracy_lanes import lanes
+from genrobust.report.renderers.report_html import html
+from genrobust.report.renderers.report_markdown import markdown
 from genrobust.report.renderers.results_json import summary_to_json
 from genrobust.report.renderers.scores_csv import summary_to_csv
 from genrobust.report.report_folder import report_inputs
+from genrobust.report.report_view import ReportView
 from genrobust.report.score_tables import difference_table, further_tables, main_tables, metric_table
+from genrobust.report.wording import TOO_FEW_GROUPS
 from genrobust.robustness import list_metrics
 from genrobust.robustness.metric import find_metric
 
@@ -123,6 +128,34 @@ def test_few_groups_of_images_stand_in_place_of_an_interval(summary):
     table = metric_table(summary, TOP1)
     assert [entry.interval for entry in table.rows[0][1]][2:4] == ["58.0–62.0", "11.0–28.0"]
     assert difference_table(summary, TOP1).rows[0][1][4].interval == "+13.0 to +17.0"
+
+
+@pytest.mark.parametrize(
+    ("groups", "hi", "is_shown"), [(7, 100.0, False), (8, 100.0, True), (0, 100.0, True), (7, 60.0, True)]
+)
+def test_a_wide_interval_over_few_groups_is_nowhere_but_in_the_results(record, groups, hi, is_shown):
+    record = replace(record, answer="real+generated")
+    summary = record.summary
+    accuracy = ScoreKey("top1", "real", "solid")
+    gained = ScoreKey("top1", "real+generated", minus="real")
+    er = ScoreKey("er", "real", "solid")
+    scores = dict(summary.scores)
+    for key in (accuracy, gained, er):
+        scores[key] = replace(scores[key], value=45.0, lo=0.4, hi=hi, groups=groups)
+    summary = replace(summary, scores=scores, by_group={})
+    view = ReportView(replace(record, summary=summary))
+    of_top1, of_er = (metric_table(summary, metric).rows[0][1] for metric in (TOP1, ER))
+    gain = difference_table(summary, TOP1).rows[0][1][0]
+    for entry in (of_top1[2], of_er[1], gain):
+        assert (entry.interval == TOO_FEW_GROUPS) is not is_shown
+    assert gain.sure is is_shown
+    assert view.answer.verdict.startswith("Yes") is is_shown
+    low, high = lanes(summary, ["real"], ["solid"]).rows["solid"][0].whisker
+    assert (low < high) is is_shown
+    for page in (html(view), markdown(view)):
+        assert (TOO_FEW_GROUPS in page) is not is_shown
+        assert ("0.4\N{EN DASH}" in page and "+0.4 to" in page) is is_shown
+    assert summary_from_json(summary_to_json(summary, list_metrics())).scores == scores
 
 
 @pytest.mark.parametrize("width", [70, 100])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from genrobust.core import Summary
-from genrobust.report.wording import most_frequent, number, span
+from genrobust.report.wording import interval_ends, most_frequent, number, span
 
 # The least span of an axis of accuracies, in points.
 NARROWEST = 10
@@ -83,8 +83,7 @@ def accuracy_range(summary: Summary, arm: str, test_set: str) -> tuple[float, fl
     groups = summary.by_group.get(test_set, {}).get(arm)
     if groups:
         return min(groups), max(groups)
-    score = summary.score("top1", arm, test_set)
-    return score.lo, score.hi
+    return interval_ends(summary.score("top1", arm, test_set))
 
 
 def axis(

@@ -12,11 +12,14 @@ from genrobust.report.arm_groups import averaged_over, with_group_records
 from genrobust.report.rival_arms import best_augmentation, comparison_sentences, find_rivals, is_generated
 from genrobust.report.wording import (
     MISLABELED,
+    TOO_FEW_GROUPS,
+    best_guess,
     count,
     gain,
     gain_over_shifts,
     guessing,
     guessing_in_words,
+    has_interval,
     is_above_guessing,
     is_below_guessing,
     is_sure,
@@ -155,7 +158,7 @@ def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
         best = max(arms, key=lambda arm: scores[arm.name].value)
         score = scores[best.name]
         reached = f"{best.name}, has {number(score.value)} % ({span(score)})"
-        compared = f"guessing ({number(guessing(summary, test))} %)"
+        compared = f"{best_guess(summary, test)} ({number(most_frequent(summary, test))} %)"
         if best.val_top1 is not None:
             compared += f" and {number(best.val_top1)} % on validation images"
         yield f"Warning: on {test}, the best arm, {reached}; compare {compared}. Perhaps {MISLABELED}."
@@ -356,7 +359,9 @@ def _robustness_sentence(summary: Summary, arm: str) -> Iterator[str]:
 
 def _difference_in_words(score: Score, arm: str, other: str, quantity: str = "") -> str:
     """Write a difference: "real+generated gains 12.5 points over real (95 % interval +11.0 to +14.1)"."""
-    interval = f"95 % interval {span(score, True)}"
+    interval = f"{TOO_FEW_GROUPS} for an interval"
+    if has_interval(score):
+        interval = f"95 % interval {span(score, True)}"
     if not is_sure(score):
         points = f"{number(score.value, True)} points{quantity}"
         return f"{arm} differs from {other} by {points}, which may be chance ({interval})"

@@ -14,7 +14,7 @@ from genrobust.report.arm_groups import with_group_means
 from genrobust.report.arm_looks import Look, looks, split_pictured
 from genrobust.report.report_section import Column, Entry, ReportSection, Table
 from genrobust.report.score_tables import dagger, main_differences, main_tables
-from genrobust.report.wording import caveat, guessing, marks, most_frequent, number, references, row_name
+from genrobust.report.wording import best_guess, caveat, marks, most_frequent, number, references, row_name
 from genrobust.robustness import CheckedClaim, Metric, check_claims, list_metrics
 
 log = logging.getLogger(__name__)
@@ -194,10 +194,8 @@ def _headline_caption(summary: Summary) -> str:
     caption = f"Top-1 accuracy in percent, {where}, with {_ends_in_words(summary, summary.leading)}."
     if summary.shifts and summary.clean in summary.by_group:
         caption += f" Numbers on {summary.clean} have {_ends_in_words(summary, summary.clean)}."
-    chance = number(guessing(summary, summary.leading))
-    frequent = number(most_frequent(summary, summary.leading))
-    dashed = "guessing" if chance == frequent else "always predicting the most frequent class"
-    return f"{caption} Dashed line: {dashed} ({frequent} %)."
+    rate = number(most_frequent(summary, summary.leading))
+    return f"{caption} Dashed line: {best_guess(summary, summary.leading)} ({rate} %)."
 
 
 def _ends_in_words(summary: Summary, test_set: str) -> str:

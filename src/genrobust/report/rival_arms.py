@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from genrobust.core import NOT_GENERATED, REAL, ArmRecord, Score, StudyRecord, Summary
-from genrobust.report.wording import is_sure, number, span
+from genrobust.report.wording import TOO_FEW_GROUPS, has_interval, is_sure, number, span
 
 RETRIEVED_IMAGES = "retrieved images"
 AUGMENTATION = "augmentation alone"
@@ -88,9 +88,11 @@ def best_augmentation(summary: Summary, rivals: Rivals, arm: str) -> Iterator[st
     if not reached:
         return
     best = max(reached, key=reached.__getitem__)
-    if differences[best].lo > 0:
-        return
-    how = "does better than" if differences[best].hi < 0 else "may do as well as"
+    how = "may do as well as"
+    if is_sure(differences[best]):
+        if differences[best].value > 0:
+            return
+        how = "does better than"
     yield f"Augmentation alone {how} {arm}: {best} reaches {number(reached[best])} %."
 
 
@@ -105,5 +107,8 @@ def comparison_sentences(rivals: Mapping[str, Mapping[str, Score]], arm: str) ->
 def _brief_difference(score: Score, other: str) -> str:
     """Write a difference in few words: "2.9 points above drawing styles (−0.1 to +6.9, which may be chance)"."""
     where = "above" if score.value > 0 else "below"
+    points = f"{number(abs(score.value))} points {where} {other}"
+    if not has_interval(score):
+        return f"{points} ({TOO_FEW_GROUPS} for an interval)"
     doubt = "" if is_sure(score) else ", which may be chance"
-    return f"{number(abs(score.value))} points {where} {other} ({span(score, True)}{doubt})"
+    return f"{points} ({span(score, True)}{doubt})"

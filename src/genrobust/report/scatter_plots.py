@@ -255,7 +255,10 @@ def _arm_marks(summary: Summary, arm: str, shift: str, axes: _Axes) -> list[Mark
 def _mean_mark(summary: Summary, arm: str, shift: str, clean: float, axes: _Axes) -> Mark:
     score = summary.score("top1", arm, shift)
     lo, hi = accuracy_range(summary, arm, shift)
-    label = f"{arm}: clean {number(clean)} %, {shift} {number(score.value)} % ({number(lo)}{EN_DASH}{number(hi)})"
+    words = span(score)
+    if shift in summary.by_group:
+        words = f"{number(lo)}{EN_DASH}{number(hi)}"
+    label = f"{arm}: clean {number(clean)} %, {shift} {number(score.value)} % ({words})"
     robustness = summary.find("er", arm, shift)
     if robustness is not None:
         label += f", effective robustness {number(robustness.value, True)} ({span(robustness, True)})"

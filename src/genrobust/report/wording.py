@@ -21,6 +21,11 @@ MINUTE = 60  # seconds
 HOUR = 3600  # seconds
 # The largest difference of two percents, in points.
 MAX_DIFFERENCE = 100.0
+# An interval is not shown if it is over fewer groups of images than this and wider than this many points.
+MIN_GROUPS = 8
+WIDEST_INTERVAL = 60.0
+# Shown instead of such an interval.
+TOO_FEW_GROUPS = "too few groups"
 # The likely reasons for a test set on which a classifier is worse than guessing.
 MISLABELED = "its labels are permuted, or its images prepared differently"
 
@@ -36,11 +41,27 @@ def number(value: float, signed: bool = False, digits: int = 1) -> str:
 def span(score: Score, signed: bool = False, digits: int = 1) -> str:
     """Write the interval of a score: "55.1–60.2", or "+11.0 to +14.1" if `signed`.
 
-    A signed end keeps its sign if it rounds to zero: "+0.0 to +3.1" excludes zero.
+    Write "too few groups" if it is not shown (see `has_interval`). A signed end keeps its sign if it rounds to zero:
+    "+0.0 to +3.1" excludes zero.
     """
+    if not has_interval(score):
+        return TOO_FEW_GROUPS
     if not signed:
         return f"{number(score.lo, digits=digits)}{EN_DASH}{number(score.hi, digits=digits)}"
     return f"{_signed_end(score.lo, digits)} to {_signed_end(score.hi, digits)}"
+
+
+def has_interval(score: Score) -> bool:
+    """Return whether to show the interval of a score. Over few groups of images, it may span nearly all values."""
+    is_over_few = 0 < score.groups < MIN_GROUPS
+    return not is_over_few or score.hi - score.lo <= WIDEST_INTERVAL
+
+
+def interval_ends(score: Score) -> tuple[float, float]:
+    """Return the ends of the interval as plots show them: both are the value if it is not shown."""
+    if has_interval(score):
+        return score.lo, score.hi
+    return score.value, score.value
 
 
 def _signed_end(end: float, digits: int) -> str:
@@ -53,8 +74,9 @@ def _signed_end(end: float, digits: int) -> str:
 
 
 def is_sure(score: Score) -> bool:
-    """Return whether the interval of a difference excludes zero."""
-    return score.lo > 0 or score.hi < 0
+    """Return whether the interval of a difference is shown and excludes zero."""
+    excludes_zero = score.lo > 0 or score.hi < 0
+    return excludes_zero and has_interval(score)
 
 
 def is_below_guessing(score: Score) -> bool:
@@ -97,7 +119,8 @@ def gain_over_shifts(summary: Summary, metric: str, arm: str) -> Score | None:
     lo, hi = interval
     if definition.difference_unit == "points":
         lo, hi = np.clip(interval, -MAX_DIFFERENCE, MAX_DIFFERENCE).tolist()
-    return replace(mean, lo=lo, hi=hi, p=None)
+    # This interval is over shifts, not over groups of images.
+    return replace(mean, lo=lo, hi=hi, p=None, groups=0)
 
 
 def shifts_in_mean(summary: Summary, metric: Metric) -> tuple[str, ...]:
@@ -134,13 +157,16 @@ def most_frequent(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> float:
     return sum(rates) / len(sets)
 
 
+def best_guess(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> str:
+    """Name the guess that reaches `most_frequent`: "guessing", or "always predicting the most frequent class"."""
+    if number(guessing(summary, test_set)) == number(most_frequent(summary, test_set)):
+        return "guessing"
+    return "always predicting the most frequent class"
+
+
 def guessing_in_words(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> str:
-    """Write the accuracy of guessing, and of always predicting the most frequent class if that is higher."""
-    chance = number(guessing(summary, test_set))
-    frequent = number(most_frequent(summary, test_set))
-    if chance == frequent:
-        return f"guessing gives {chance} %"
-    return f"guessing gives {chance} % and always predicting the most frequent class {frequent} %"
+    """Write the accuracy of the best guess: "guessing gives 1.0 %"."""
+    return f"{best_guess(summary, test_set)} gives {number(most_frequent(summary, test_set))} %"
 
 
 def is_above_guessing(summary: Summary, arm: str, test_set: str = MEAN_OF_SHIFTS) -> bool:

@@ -12,7 +12,7 @@ from genrobust.report.accuracy_lanes import axis
 from genrobust.report.report_section import Column, Entry, Plot, ReportSection, Table
 from genrobust.report.report_view import SECTIONS, ReportView
 from genrobust.report.scatter_plots import Mark
-from genrobust.report.wording import MINUTE, number, span
+from genrobust.report.wording import MINUTE, interval_ends, number, span
 
 # There is a plot if the most expensive arm costs this many times as much as the cheapest. Rates of stages vary by some
 # percents.
@@ -92,7 +92,7 @@ def _plot(view: ReportView, total: Mapping[str, float], unit: str) -> Plot:
     """Plot top-1 against the minutes of each arm on a log axis."""
     leading = view.summary.leading
     scores = {name: view.summary.score("top1", name, leading) for name in total}
-    percent, ticks = axis([(score.lo, score.hi) for score in scores.values()])
+    percent, ticks = axis([interval_ends(score) for score in scores.values()])
     low = math.log(min(total.values()) / MARGIN)
     high = math.log(max(total.values()) * MARGIN)
 
@@ -105,8 +105,8 @@ def _plot(view: ReportView, total: Mapping[str, float], unit: str) -> Plot:
     marks = []
     for name, score in scores.items():
         label = f"{name}: {number(score.value)} % ({span(score)}), {_format_minutes(total[name])} {unit}"
-        whisker = (y(score.lo), y(score.hi))
-        marks.append(Mark(x(total[name]), y(score.value), label, arm=name, mean=True, whisker=whisker))
+        lo, hi = interval_ends(score)
+        marks.append(Mark(x(total[name]), y(score.value), label, arm=name, mean=True, whisker=(y(lo), y(hi))))
     inside = [tick for tick in TICKS if low <= math.log(tick) <= high]
     shared = {
         "x_ticks": _fitting_ticks((x(tick), f"{tick:,g}") for tick in inside),
