@@ -226,10 +226,19 @@ def test_an_arm_that_the_recipe_names_is_the_answer_and_called_so(record):
     assert "recipe named real+retrieved" in told[-1]
 
 
-def test_what_was_wrong_with_images_follows_the_verdict(record, grouped):
+def test_what_was_wrong_with_images_follows_the_results(record, grouped):
     for each in (record, grouped):
-        verdict, *details = find_answer(each).sentences
-        assert find_answer(replace(each, warnings=("All copies.",))).sentences == (verdict, "All copies.", *details)
+        results = find_answer(each).sentences
+        assert find_answer(replace(each, warnings=("All copies.",))).sentences == (*results, "All copies.")
+
+
+@pytest.mark.parametrize("gained", [(4, 2), (-4, 2), (1, 2)])
+def test_figures_of_a_short_version_decide_nothing(record, gained):
+    of_two = with_difference(replace(record, command="genrobust run pictograms --quick"), *gained)
+    answer = find_answer(of_two)
+    assert "--quick" in answer.verdict and not figures(answer.verdict)
+    assert not answer.guessed and not answer.rival
+    assert answer.details == find_answer(replace(of_two, command="genrobust run pictograms")).details
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ from genrobust.report.wording import (
     span,
 )
 
+# The verdict of a short version, whose arms train too little to be compared.
+QUICK = "With --quick, the figures only show that everything runs: for an answer, run the study without it."
 # An accuracy above 1.5 x guessing is not called guessing: over few groups of images, any interval reaches down to it.
 GUESSING_FACTOR = 1.5
 # There is no verdict if neither arm is surely above guessing on a third of the shifts, or more.
@@ -56,7 +58,7 @@ class Answer:
         verdict: Whether the arm is better than its reference, or why the study does not say.
         guessed: The shifts on which both guess, unless the verdict names them or there are none.
         rival: An augmentation that may do as well without generated images, if there is one.
-        details: Faults of the images, and further results.
+        details: Further results, then faults of the images.
     """
 
     arm: str
@@ -81,13 +83,14 @@ def find_answer(record: StudyRecord) -> Answer:
     chosen. The answer has, in this order:
 
     - the verdict, which compares the arm with its reference. It begins with "Yes", "No" or "Not decided" if the title
-      asks whether something helps, and both are pretrained or neither is.
+      asks whether something helps, and both are pretrained or neither is. With --quick, it compares nothing.
     - shifts on which neither the arm nor its reference is surely above guessing. The verdict is "Not decided" if they
       are a third of the shifts or more.
     - a warning if only one of the two started from a pretrained network.
     - comparisons with retrieved images and with augmentation alone, if the arm trained on generated images.
     - its accuracy, the accuracy of guessing, its gain without any one group of images, its effective robustness, and
       how it was chosen.
+    - faults of the images.
     """
     groups = record.summary.groups
     compared = with_group_records(record)
@@ -100,7 +103,6 @@ def find_answer(record: StudyRecord) -> Answer:
     summary = compared.summary
     rivals = find_rivals(compared, arm)
     details = [
-        *record.warnings,
         *_start_note(summary, arm),
         *comparison_sentences(rivals, arm),
         _accuracy_sentence(summary, arm),
@@ -110,6 +112,9 @@ def find_answer(record: StudyRecord) -> Answer:
     ]
     if groups:
         details.append(_means_sentence(record, arm))
+    details += record.warnings
+    if "--quick" in record.command.split():
+        return Answer(arm, warnings, QUICK, details=tuple(details))
     return Answer(
         arm=arm,
         warnings=warnings,
@@ -239,16 +244,11 @@ def _asks_whether(title: str, arm: str) -> bool:
 
 
 def _decision(record: StudyRecord, gained: Score) -> str:
-    """Return "Yes", "No" or "Not decided", with its limits: "Yes, for one seed, with --quick"."""
+    """Return "Yes", "No" or "Not decided", with its limit: "Yes, for one seed"."""
     if not is_sure(gained):
-        word = "Not decided"
-    else:
-        word = "Yes" if gained.value > 0 else "No"
-        if len(record.summary.seeds) == 1:
-            word += ", for one seed"
-    if "--quick" in record.command.split():
-        word += ", with --quick"
-    return word
+        return "Not decided"
+    word = "Yes" if gained.value > 0 else "No"
+    return f"{word}, for one seed" if len(record.summary.seeds) == 1 else word
 
 
 def _guessed_shifts(summary: Summary, arm: str) -> list[str]:
