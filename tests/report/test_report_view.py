@@ -12,6 +12,7 @@ import pytest
 from genrobust.core import MEAN_OF_SHIFTS, ScoreKey, StudyRecord
 from genrobust.report.accuracy_lanes import axis, lanes
 from genrobust.report.renderers.report_html import html
+from genrobust.report.renderers.report_markdown import markdown
 from genrobust.report.report_files import write_report
 from genrobust.report.report_section import ReportSection, plain_table
 from genrobust.report.report_view import SECTIONS, ReportView
@@ -60,6 +61,26 @@ def test_a_section_of_another_package_that_fails_costs_no_report(
     assert "failing" in caplog.text and "KeyError" in caplog.text
     page = files["report.html"].read_text()
     assert "failing: failed" in page and "KeyError" in page and EVIL not in page
+
+
+def test_one_shift_is_shown_without_a_mean(record: StudyRecord, shown) -> None:
+    summary = record.summary
+    of_mean = {}
+    for key, score in summary.scores.items():
+        if key.test_set == "solid":
+            of_mean[key._replace(test_set=MEAN_OF_SHIFTS)] = score
+    left_out = {**summary.left_out, "emoji": "200 images, fewer than 250"}
+    summary = replace(summary, shifts=("solid",), left_out=left_out, scores=summary.scores | of_mean)
+    arms = tuple(replace(arm, seconds={"train": 60}) for arm in record.arms)
+    view = ReportView(replace(record, summary=summary, arms=arms))
+    assert [column.name for column in view.headline.columns] == ["test", "solid"]
+    assert [lane.arm for lane, _ in view.headline.rows] == ["real+retrieved", "real+generated", "real"]
+    cost = view.sections["cost"].tables[0]
+    assert cost.columns[0].name == "solid" and cost.rows[0][1][0].text == "60.0"
+    (nll,) = view.sections["further"].tables
+    assert [column.kind for column in nll.columns][:3] == ["clean", "shift", "gain"]
+    for text in (html(view), markdown(view), shown(summary, 110)):
+        assert "solid" in text and MEAN_OF_SHIFTS not in text.replace("\u00a0", " ")
 
 
 def test_the_page_begins_with_the_verdict_and_every_arm_on_the_mean_of_the_shifts(record: StudyRecord) -> None:

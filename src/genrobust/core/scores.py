@@ -231,8 +231,10 @@ class Summary:
 
     @property
     def leading(self) -> str:
-        """The test set that arms are ranked by: the mean of the shifts, or the clean set if there are none."""
-        return MEAN_OF_SHIFTS if self.shifts else self.clean
+        """The test set that arms are ranked by: the mean of the shifts, the only shift, or the clean set if none."""
+        if len(self.shifts) > 1:
+            return MEAN_OF_SHIFTS
+        return self.shifts[0] if self.shifts else self.clean
 
     def reference_of(self, arm: str) -> str:
         """Return the arm that `arm` is compared with; `arm` itself for none."""

@@ -148,7 +148,7 @@ class ReportView:
         summary, table = self.overview, self.overview_tables["top1"]
         shown, others = split_pictured(summary, self.answer.arm)
         drawn = lanes(summary, [*shown, *others], [summary.leading], with_guessing=True)
-        kept = [i for i, column in enumerate(table.columns) if column.kind in ("mean", "clean")]
+        kept = [i for i, column in enumerate(table.columns) if column.name in (summary.leading, summary.clean)]
         entries = dict(table.rows)
         rows = []
         for lane in drawn.rows[summary.leading]:

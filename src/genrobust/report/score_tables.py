@@ -56,7 +56,7 @@ def _make_tables(
 def metric_table(summary: Summary, metric: Metric) -> Table | None:
     """Return `metric` by arm and test set: the mean of shifts, the clean set, shifts in the mean, and shifts left out.
 
-    Test sets and arms without a score are left out. None if the metric was not measured.
+    One shift has no mean. Test sets and arms without a score are left out. None if the metric was not measured.
     """
     columns = _columns(summary, metric, with_ranges=metric.name == "top1")
     rows = [(arm, _entries(summary, metric, arm, columns)) for arm in summary.arms]
@@ -87,16 +87,17 @@ def _further_table(summary: Summary, metric: Metric) -> Table | None:
     table = metric_table(summary, metric)
     if table is None or not references(summary):
         return table
-    kinds = [column.kind for column in table.columns]
-    if "mean" not in kinds:
+    names = [column.name for column in table.columns]
+    leading = summary.leading
+    if not summary.shifts or leading not in names:
         return table
-    after_mean = 1 + kinds.index("mean")
+    after_leading = 1 + names.index(leading)
     columns = list(table.columns)
-    columns.insert(after_mean, Column(f"minus {compared_with(summary)}", MEAN_OF_SHIFTS, "gain"))
+    columns.insert(after_leading, Column(f"minus {compared_with(summary)}", leading, "gain"))
     rows = []
     for arm, row in table.rows:
         entries = list(row)
-        entries.insert(after_mean, difference_entry(gain(summary, metric.name, arm), metric))
+        entries.insert(after_leading, difference_entry(gain(summary, metric.name, arm, leading), metric))
         rows.append((arm, entries))
     return _table(columns, rows, table.caption)
 
@@ -116,12 +117,12 @@ def _table(columns: Sequence[Column], rows: Sequence[Row], caption: str) -> Tabl
 def _columns(summary: Summary, metric: Metric, with_ranges: bool = False) -> list[Column]:
     """Return the columns of the mean, the clean set, the shifts in the mean, and the shifts left out of it.
 
-    If `with_ranges`, an interval over few groups of images is replaced by the range of these, and the column says so.
+    One shift has no mean. If `with_ranges`, the range of few groups of images replaces an interval.
     """
     in_mean = shifts_in_mean(summary, metric)
     columns = []
     every = len(summary.shifts)
-    if every:
+    if every > 1:
         note = count(every, "set")
         if len(in_mean) < every:
             note = f"{len(in_mean)} of {note}"

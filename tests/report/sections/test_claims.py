@@ -65,7 +65,7 @@ def test_a_claim_holds_only_where_the_interval_says_so(asked: StudyRecord) -> No
     rows = rows_of(asked)
     assert {len(row) for row in rows} == {len(CLAIM_HEADS)}
     assert rows[0][:2] == ["a <claim> (a paper)", "real+generated minus real"]
-    assert rows[0][2:] == ["Top-1 accuracy, mean of the shifts", "+12.5 points (+10.5 to +14.5)", "< 0.001", "holds"]
+    assert rows[0][2:] == ["Top-1 accuracy, mean of shifts", "+12.5 points (+10.5 to +14.5)", "< 0.001", "holds"]
 
 
 def test_claims_of_fewer_than_three_seeds_are_exploratory(asked: StudyRecord) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from genrobust.core import MEAN_OF_SHIFTS
 from genrobust.report.report_section import Entry
 from genrobust.report.report_view import ReportView
 from genrobust.report.score_tables import difference_entry
@@ -20,7 +19,7 @@ TextColumn = tuple[Text, list[Text]]
 def terminal(view: ReportView) -> RichTable:
     """Return a table with a row for each arm, or for groups instead of their arms.
 
-    It has the accuracy on the mean of the shifts and on the clean set, then the mean's gain and effective robustness.
+    It has the accuracy on the leading and on the clean set, then the gain and effective robustness on the leading one.
     """
     summary = view.overview
     caption = f"{caveat(summary)} {marks(summary)}".rstrip()
@@ -42,10 +41,11 @@ def _width(cell: Text) -> int:
 
 
 def _accuracies(view: ReportView) -> Iterator[TextColumn]:
-    """Yield the accuracies on the mean of shifts and on the clean set."""
+    """Yield the accuracies on the leading and on the clean set."""
+    summary = view.overview
     table = view.overview_tables["top1"]
     for i, column in enumerate(table.columns):
-        if column.kind in ("mean", "clean"):
+        if column.name in (summary.leading, summary.clean):
             entries = [entries[i] for _, entries in table.rows]
             yield Text(column.name), [Text(entry.text, style="bold" if entry.best else "") for entry in entries]
 
@@ -62,7 +62,7 @@ def _means(view: ReportView) -> Iterator[TextColumn]:
         if arm in view.references and not entry.interval:
             entry = Entry(None, "reference")
         gains.append(_signed(entry))
-    yield Text(f"{MEAN_OF_SHIFTS} minus {compared_with(summary)}"), gains
+    yield Text(f"{summary.leading} minus {compared_with(summary)}"), gains
     for metric in others:
         scores = [summary.find(metric.name, arm) for arm in summary.arms]
         yield Text(metric.title), [_signed(difference_entry(score, metric)) for score in scores]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genrobust.core import MEAN_OF_SHIFTS
+from genrobust.core import MEAN_OF_SHIFTS, Summary
 from genrobust.report.report_section import ReportSection, plain_table
 from genrobust.report.report_view import SECTIONS, ReportView
 from genrobust.report.wording import EN_DASH, EXTRAPOLATED, number, span
@@ -29,7 +29,7 @@ def claims(view: ReportView) -> ReportSection | None:
         )
     if any(checked.outcome == EXPLORATORY for checked in view.claims):
         lead += f" With fewer than three training seeds it is {EXPLORATORY}: it neither holds nor is contradicted."
-    rows = [_row(checked) for checked in view.claims]
+    rows = [_row(checked, view.summary) for checked in view.claims]
     return ReportSection(
         title="Which claims hold",
         order=110,
@@ -39,11 +39,11 @@ def claims(view: ReportView) -> ReportSection | None:
     )
 
 
-def _row(checked: CheckedClaim) -> list[str]:
+def _row(checked: CheckedClaim, summary: Summary) -> list[str]:
     """Return the cells of one claim, in the order of `CLAIM_HEADS`."""
     claim = checked.claim
     text = f"{claim.says} ({claim.source})" if claim.source else claim.says
-    where = "mean of the shifts" if claim.test_set == MEAN_OF_SHIFTS else claim.test_set
+    where = summary.leading if claim.test_set == MEAN_OF_SHIFTS else claim.test_set
     pair = f"{claim.arm} minus {claim.than}"
     if claim.equivalent is not None:
         pair += f" within \u00b1{claim.equivalent:g}"

@@ -69,13 +69,14 @@ def _table(view: ReportView, arms: Iterable[ArmRecord], unit: str) -> Table:
     stages = dict.fromkeys(chain.from_iterable(minutes.values()))
     ordered = sorted(stages, key=lambda stage: stage == LAST)
     top1 = view.tables["top1"]
-    accuracy = {name: entries[0] for name, entries in top1.rows}
+    leading = [column.name for column in top1.columns].index(view.summary.leading)
+    accuracy = {name: entries[leading] for name, entries in top1.rows}
     rows = []
     for name, of_arm in minutes.items():
         entries = [accuracy[name], _minutes_entry(sum(of_arm.values()))]
         entries += [_minutes_entry(of_arm.get(stage)) for stage in ordered]
         rows.append((name, tuple(entries)))
-    columns = [replace(top1.columns[0], kind="mean"), Column("all", unit)]
+    columns = [replace(top1.columns[leading], kind="mean"), Column("all", unit)]
     columns += [Column(stage, unit) for stage in ordered]
     return Table(tuple(columns), tuple(rows), f"Top-1 accuracy, percent, and {unit}")
 
@@ -120,7 +121,7 @@ def _plot(view: ReportView, total: Mapping[str, float], unit: str) -> Plot:
         parts=[(BOX["height"], (shared, marks, BOX, view.looks, axis_titles))],
         box=BOX,
         legend=[(name, name) for name in total],
-        description=f"Top-1 on the {leading} against {unit}. {described}.",
+        description=f"Top-1, {leading}, against {unit}. {described}.",
         heading=f"Top-1, {leading}, against {unit}",
         stretches=True,
     )
