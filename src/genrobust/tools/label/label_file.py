@@ -53,9 +53,7 @@ class LabelFile:
             answer = Answer(*cells)
             where = f"{self.answers_file}, line {line}"
             if answer.answer not in self._known:
-                raise UserError(
-                    f"{where}: {answer.answer!r} is no class here: correct or remove the line"
-                )
+                raise UserError(f"{where}: {answer.answer!r} is no class here: correct or remove the line")
             if (answer.path, answer.by) in answers:
                 raise UserError(f"{where}: {answer.by} answered about {answer.path} before: remove one of the lines")
             answers[answer.path, answer.by] = answer
