@@ -39,7 +39,7 @@ PAIRS = 6  # nearest pairs shown of each set
 
 @dataclass(frozen=True, slots=True)
 class Leaks:
-    """What becomes of test images in the dataset.
+    """The fate of test images in the dataset.
 
     Attributes:
         errors: Number of copies by test set, if the user did not allow them and a run trains on them.
