@@ -20,7 +20,9 @@ from .report import ReportSection as ReportSection, ReportView as ReportView, pl
 from .robustness import (
     CheckedClaim as CheckedClaim,
     Comparison as Comparison,
+    Estimator as Estimator,
     ImageMetric as ImageMetric,
+    LabeledProbabilities as LabeledProbabilities,
     Metric as Metric,
     check_claims as check_claims,
     effective_robustness as effective_robustness,

@@ -62,7 +62,7 @@ def test_a_table_with_other_column_names_serves_wherever_images_are_named(photos
     data = load_data(DataConfig.model_validate({**section, "retrieved": {"path": train, "search": train}}))
     by_folders = loaded(photos, shutil.copytree(photos / "test", photos / "more"))
     assert data.labels == by_folders.labels and len(data.train) == len(by_folders.train)
-    assert len(data.retrieval) == len(data.unlabeled) == 36
+    assert len(data.retrieval) == len(data.search_pool) == 36
     assert set(data.tests["test"].groups) == {"c0", "c1", "c2"}
     dumped = DataConfig.model_validate(section).model_dump(mode="json")
     assert dumped["train"] == train and DataConfig.model_validate(dumped).train.label_column == "species"

@@ -51,10 +51,10 @@ def test_their_copies_are_no_images_to_search(pictogram_data: StudyData) -> None
     def contents(images: ImageSet) -> np.ndarray:
         return np.array([[*hashlib.sha256(key.encode()).digest()] for key in images.keys], dtype=np.uint8)
 
-    data = replace(without(pictogram_data, ["*/pixel"]), unlabeled=pictogram_data.retrieval)
+    data = replace(without(pictogram_data, ["*/pixel"]), search_pool=pictogram_data.retrieval)
     found = without_withheld(data, contents)
-    assert found.unlabeled is not None and data.retrieval is not None
-    assert sorted(found.unlabeled.keys) == sorted(data.retrieval.keys)
+    assert found.search_pool is not None and data.retrieval is not None
+    assert sorted(found.search_pool.keys) == sorted(data.retrieval.keys)
     assert without_withheld(data, lambda images: None) is data
 
 

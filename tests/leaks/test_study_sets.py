@@ -19,6 +19,7 @@ from genrobust.leaks import (
     hash_contents,
     without_copies,
     without_leaks,
+    without_training_images,
     without_withheld,
 )
 
@@ -43,13 +44,13 @@ def near_copies(own: ImageSet, tests: Mapping[str, ImageSet]) -> np.ndarray:
 @pytest.fixture
 def data(pictogram_data: StudyData) -> StudyData:
     tests = {"test": images("test", "abcd"), "photo": images("photo", "efgh"), "sketch": images("sketch", "ijkl")}
-    empty: dict[str, Any] = dict.fromkeys(("retrieval", "withheld", "shifted_val", "unlabeled", "generated"))
+    empty: dict[str, Any] = dict.fromkeys(("retrieval", "withheld", "shifted_val", "search_pool", "generated"))
     return replace(
         pictogram_data, train=images("train", "pq"), val=images("val", "rs"), tests=tests, clean="test", **empty
     )
 
 
-LEARNED = ("train", "val", "retrieval", "withheld", "shifted_val", "unlabeled", "generated")
+LEARNED = ("train", "val", "retrieval", "withheld", "shifted_val", "search_pool", "generated")
 
 
 @pytest.mark.parametrize("key", LEARNED)
@@ -91,9 +92,9 @@ def test_a_set_that_is_chosen_by_holds_no_copy_of_another_test_image(data: Study
 
 def test_a_set_of_copies_alone_is_a_mistake_that_names_their_sets(data: StudyData) -> None:
     with pytest.raises(UserError, match=r"own .*photo and test.*near_copies"):
-        without_leaks(replace(data, unlabeled=images("own", "Ea")), hash_contents, near_copies)
+        without_leaks(replace(data, search_pool=images("own", "Ea")), hash_contents, near_copies)
     with pytest.raises(UserError, match=r"own .*test") as error:
-        without_leaks(replace(data, unlabeled=images("own", "aa")), hash_contents, near_copies)
+        without_leaks(replace(data, search_pool=images("own", "aa")), hash_contents, near_copies)
     assert "near_copies" not in str(error.value), "exact copies are never kept"
 
 
@@ -159,7 +160,7 @@ def test_a_training_image_with_another_label_than_the_test_image_that_it_copies_
     _, notices = without_leaks(replace(data, generated=leak), hash_contents, near_copies)
     (conflict,) = (notice for notice in notices if isinstance(notice, LabelConflict))
     assert (conflict.count, conflict.copy.key, conflict.original.key) == (1, "own/1a", "test/0a")
-    _, notices = without_leaks(replace(data, unlabeled=leak), hash_contents, near_copies)
+    _, notices = without_leaks(replace(data, search_pool=leak), hash_contents, near_copies)
     assert not any(isinstance(notice, LabelConflict) for notice in notices), "its labels mean nothing"
     test = data.tests["test"]
     test.accepted = tuple((0, 1) for _ in range(len(test)))
@@ -177,11 +178,21 @@ def test_copies_of_another_study_are_described(data: StudyData) -> None:
 
 
 def test_copies_of_withheld_images_are_not_searched(data: StudyData) -> None:
-    data = replace(data, withheld=images("withheld", "uv"), unlabeled=images("pool", "xuyv"))
-    assert letters(without_withheld(data, hash_contents).unlabeled) == "xy"
-    assert without_withheld(replace(data, withheld=None), hash_contents).unlabeled is data.unlabeled
+    data = replace(data, withheld=images("withheld", "uv"), search_pool=images("pool", "xuyv"))
+    assert letters(without_withheld(data, hash_contents).search_pool) == "xy"
+    assert without_withheld(replace(data, withheld=None), hash_contents).search_pool is data.search_pool
     with pytest.raises(UserError, match=r"pool .*data\.retrieved\.without"):
-        without_withheld(replace(data, unlabeled=images("pool", "uu")), hash_contents)
+        without_withheld(replace(data, search_pool=images("pool", "uu")), hash_contents)
+
+
+def test_images_without_labels_hold_no_training_image(data: StudyData) -> None:
+    data = replace(data, unlabeled={"site": images("site", "xpys"), "other": images("other", "z")})
+    left, notices = without_training_images(data, hash_contents)
+    assert {name: letters(each) for name, each in left.unlabeled.items()} == {"site": "xy", "other": "z"}
+    (copies,) = notices
+    assert isinstance(copies, Copies) and dict(copies.originals) == {1: "train", 3: "val"}
+    with pytest.raises(UserError, match=r"site .*training"):
+        without_training_images(replace(data, unlabeled={"site": images("site", "pq")}), hash_contents)
 
 
 def test_files_are_hashed_by_their_contents() -> None:

@@ -90,7 +90,7 @@ def read_packed(folder: Path, study: Study) -> None:
 READERS: dict[str, Callable[[Path, Study], object]] = {
     "dataset": read_dataset,
     "filter": lambda folder, study: read_filter(folder),
-    "search": lambda folder, study: read_search(folder, study.data.unlabeled, "found"),
+    "search": lambda folder, study: read_search(folder, study.data.search_pool, "found"),
     "generator": lambda folder, study: identity(GeneratorConfig(model=str(folder))),
     "checkpoint": lambda folder, study: (load_checkpoint(folder), read_training_images(folder)),
     "predictions": lambda folder, study: load_predictions(folder),

@@ -37,7 +37,8 @@ SETS = {  # what can be learned from, by its keys of the section data
     "extra.web": {"extra": {"web": "{}"}},
     "generated": {"generated": "{}"},
     "retrieval": {"retrieved": "{}"},
-    "unlabeled": {"retrieved": {"search": "{}", "clip": "pictograms"}},
+    "search_pool": {"retrieved": {"search": "{}", "clip": "pictograms"}},
+    "unlabeled.site": {"unlabeled": {"site": "{}"}},
 }
 
 
@@ -100,9 +101,11 @@ def test_copies_of_test_images_are_learned_from_by_nothing(
 
 def test_no_field_of_a_studys_images_escapes() -> None:
     sets = {field.name for field in fields(StudyData) if "ImageSet" in str(field.type)}
-    assert sets == {"train", "val", "tests", "retrieval", "withheld", "shifted_val", "extra", "unlabeled", "generated"}
+    named = {"tests", "extra", "unlabeled"}
+    assert sets == {"train", "val", "retrieval", "withheld", "shifted_val", "search_pool", "generated"} | named
     data = Context(parse_recipe({**QUICK, "arms": [REAL]}), Path("none")).data
-    every = replace(data, extra={"web": data.val}, withheld=data.val, unlabeled=data.val, generated=data.val)
+    single = dict.fromkeys(("withheld", "search_pool", "generated"), data.val)
+    every = replace(data, extra={"web": data.val}, unlabeled={"site": data.val}, **single)
     assert {key.partition(".")[0] for key in every.learned} == sets - {"tests"}
     others = dict.fromkeys(every.learned, data.tests["test"])
     assert {*map(id, every.replaced(others).learned.values())} == {id(data.tests["test"])}
@@ -119,7 +122,7 @@ def planted(pictogram_data: StudyData) -> StudyData:
     tests = {name: some(name, pictogram_data.tests[name]) for name in ("test", "emoji")}
     leak = ImageOps.mirror(tests["emoji"].image(3))
     learned = {key: some(key, images, leak) for key, images in pictogram_data.learned.items()}
-    further = {key: some(key, pictogram_data.train, leak) for key in ("unlabeled", "generated")}
+    further = {key: some(key, pictogram_data.train, leak) for key in ("search_pool", "generated")}
     return replace(pictogram_data.replaced(learned), tests=tests, clean="test", **further)
 
 
@@ -146,14 +149,16 @@ def test_no_reader_escapes(kind: str, pictogram_data: StudyData, tmp_path: Path)
     assert pictogram_data.train.keys[5] not in Context(recipe, tmp_path / "runs").data.train.keys
 
 
-@pytest.mark.parametrize("key", ["extra.web", "generated", "retrieved.path", "retrieved.search", "train", "val"])
+@pytest.mark.parametrize(
+    "key", ["extra.web", "generated", "retrieved.path", "retrieved.search", "train", "unlabeled.site", "val"]
+)
 def test_one_folder_is_not_learned_from_and_tested_on(key: str, folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(folders["solid"])
     values = recipe_of(folders).model_dump(mode="json")
     section = values["data"]
     at = section
     for part in key.split(".")[:-1]:
-        at = at[part]
+        at = at.setdefault(part, {})
     at[key.split(".")[-1]] = str(tmp_path / "link")
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(values))
     message = genrobust("show", tmp_path / "own.yaml", "--out", tmp_path / "runs", code=2).stderr

@@ -28,7 +28,7 @@ def _registries() -> "dict[str, Registry[Any]]":
     """What recipes and options name, by where they do."""
     from genrobust.generate import MODES
     from genrobust.recipe import AUGMENTATIONS, ENGINES, EXECUTORS, METHODS, READERS, SOURCES
-    from genrobust.robustness import METRICS
+    from genrobust.robustness import ESTIMATORS, METRICS
 
     return {
         "data.source": SOURCES,
@@ -39,6 +39,7 @@ def _registries() -> "dict[str, Registry[Any]]":
         "train.method": METHODS,
         "execute.executor": EXECUTORS,
         "--metric, claims.N.metric": METRICS,
+        "estimates without labels": ESTIMATORS,
     }
 
 

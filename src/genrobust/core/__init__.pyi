@@ -133,6 +133,7 @@ from .study_record import (
     Cells as Cells,
     Claim as Claim,
     Curve as Curve,
+    DisputedPicture as DisputedPicture,
     MadeBy as MadeBy,
     MissedPicture as MissedPicture,
     Picture as Picture,
@@ -150,4 +151,9 @@ from .text_files import (
     plain_number as plain_number,
     read_csv as read_csv,
     read_lines as read_lines,
+)
+from .unlabeled import (
+    EstimatorErrors as EstimatorErrors,
+    Unlabeled as Unlabeled,
+    UnlabeledSet as UnlabeledSet,
 )

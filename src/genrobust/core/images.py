@@ -307,8 +307,10 @@ def count_taken(count: int, per_class: int | None, fraction: float | None) -> in
     return min(count, share if per_class is None else min(share, per_class))
 
 
-# Fields of `StudyData` that hold no set to learn from, or several.
-NOT_LEARNED = ("labels", "tests", "clean", "extra", "derived", "notices")
+# Fields of `StudyData` that hold no set to learn from.
+NOT_LEARNED = ("labels", "tests", "clean", "derived", "notices")
+# Fields that hold several sets to learn from, by name.
+NAMED_SETS = ("extra", "unlabeled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,11 +319,12 @@ class StudyData:
 
     `tests` maps a name to its set; `clean` is the name of the unshifted one, `shifts` the shifted ones. `retrieval` is
     the generator's own training data, where it is available, and `withheld` what was taken out of it. `unlabeled` are
-    images whose labels mean nothing, to be searched for the classes; None searches those of `retrieval`. `shifted_val`
-    is a shifted validation set, on which anything about generation may be chosen. `extra` are further images to train
-    on, by the name that arms mix them under. `generated` are images of the user's own that take the place of those of
-    the generator. `derived` names the test sets that are made from other ones, such as corrupted ones. `notices` are
-    sentences about what loading did differently from what a user may expect.
+    images like those that the classifiers will meet, without labels, by name. `search_pool` are images without labels
+    that are searched for the classes; None searches those of `retrieval`. `shifted_val` is a shifted validation set, on
+    which anything about generation may be chosen. `extra` are more images to train on, by the name that arms mix them
+    under. `generated` are images of the user's own that replace those of the generator. `derived` names the test sets
+    that are made from other ones, such as corrupted ones. `notices` are sentences about what loading did differently
+    from what a user may expect.
     """
 
     labels: LabelSpace
@@ -333,7 +336,8 @@ class StudyData:
     withheld: ImageSet | None = None
     shifted_val: ImageSet | None = None
     extra: dict[str, ImageSet] = field(default_factory=dict)
-    unlabeled: ImageSet | None = None
+    unlabeled: dict[str, ImageSet] = field(default_factory=dict)
+    search_pool: ImageSet | None = None
     generated: ImageSet | None = None
     derived: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
@@ -344,16 +348,32 @@ class StudyData:
 
     @property
     def learned(self) -> dict[str, ImageSet]:
-        """All sets but the test sets, by field, those of `extra` as ``extra.NAME``."""
-        named = {f"extra.{name}": images for name, images in self.extra.items()}
-        sets = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_LEARNED} | named
-        return {key: images for key, images in sets.items() if images is not None}
+        """All sets but the test sets, by field; those of `NAMED_SETS` as ``extra.NAME``."""
+        sets: dict[str, ImageSet] = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name not in (*NOT_LEARNED, *NAMED_SETS) and value is not None:
+                sets[each.name] = value
+        for key in NAMED_SETS:
+            for name, images in getattr(self, key).items():
+                sets[f"{key}.{name}"] = images
+        return sets
 
     def replaced(self, sets: Mapping[str, ImageSet]) -> StudyData:
         """Return the same with other `sets`, by the keys of `learned`."""
-        extra = {name: sets.get(f"extra.{name}", images) for name, images in self.extra.items()}
-        changes: dict[str, Any] = {key: images for key, images in sets.items() if not key.startswith("extra.")}
-        return replace(self, **changes, extra=extra)
+        changes: dict[str, Any] = {}
+        for key, images in sets.items():
+            field_name, _, name = key.partition(".")
+            if name:
+                changes.setdefault(field_name, dict(getattr(self, field_name)))[name] = images
+            else:
+                changes[field_name] = images
+        return replace(self, **changes)
+
+    @staticmethod
+    def has_labels(key: str) -> bool:
+        """Return whether the labels of the set with this key of `learned` mean classes."""
+        return key != "search_pool" and not key.startswith("unlabeled.")
 
     @property
     def shifts(self) -> tuple[str, ...]:

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 _GROUPS = "genrobust."
 # What follows it in the groups that exist. A test compares them with the registries.
 _KINDS = (
-    *("augmentations", "commands", "engines", "executors", "formats", "methods", "metrics", "modes", "readers"),
-    *("sections", "sources"),
+    *("augmentations", "commands", "engines", "estimators", "executors", "formats", "methods", "metrics", "modes"),
+    *("readers", "sections", "sources"),
 )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from genrobust.core.images import NOT_GENERATED
 from genrobust.core.scores import BaselineModel, Summary
+from genrobust.core.unlabeled import Unlabeled
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,22 @@ class MissedPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class DisputedPicture:
+    """An image without a label on which the arms disagree.
+
+    Attributes:
+        data: PNG or WebP bytes.
+        image_set: The name of the set.
+        predicted: The arms that predict each class: "dog: real, real+generated; cat: generated".
+    """
+
+    data: bytes
+    image_set: str
+    predicted: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class MadeBy:
     """The versions that made artifacts of one kind.
 
@@ -198,6 +215,9 @@ class StudyRecord:
         warnings: Facts that make the answer doubtful.
         on_cores: Whether the seconds of arms are of CPU cores.
         cells: The cells that training images have and lack, if both are tested.
+        unlabeled: Predictions and estimates for images without labels.
+        disputed: Images without labels on which the arms disagree most, by their set.
+        train_shares: The share of the real training images of each class, in the order of `class_names`.
         starts: Which arms start from which pretrained network, and which from scratch.
     """
 
@@ -225,3 +245,6 @@ class StudyRecord:
     on_cores: bool = True
     cells: tuple[Cells, ...] = ()
     starts: str = ""
+    unlabeled: Unlabeled = field(default_factory=Unlabeled)
+    disputed: tuple[DisputedPicture, ...] = ()
+    train_shares: tuple[float, ...] = ()

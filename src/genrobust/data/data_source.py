@@ -116,12 +116,17 @@ def _add(tests: dict[str, ImageSet], more: Mapping[str, ImageSet], taken: Collec
 
 
 def _with_further_sets(data: StudyData, classes: FolderClasses, config: DataSource) -> StudyData:
-    """Add the sets that arms may mix: extra, generated and retrieved images, and the pool to search."""
+    """Add the sets that arms may mix: extra, unlabeled, generated and retrieved images, and the pool to search."""
     extra: dict[str, ImageSet] = {}
     for name, images in config.extra.items():
         key = f"data.extra.{name}"
         extra[name] = as_reader(images, key).open_one(name, key, classes, config.same_class)
-    data = replace(data, extra=extra)
+    unlabeled: dict[str, ImageSet] = {}
+    for name, images in config.unlabeled.items():
+        key = f"data.unlabeled.{name}"
+        unlabeled[name] = as_reader(images, key).list_unlabeled(key)
+        unlabeled[name].name = name
+    data = replace(data, extra=extra, unlabeled=unlabeled)
     if config.generated is not None:
         key = "data.generated"
         reader = as_reader(config.generated, key)
@@ -133,7 +138,7 @@ def _with_further_sets(data: StudyData, classes: FolderClasses, config: DataSour
         data = _with_real_as_style(data, config)
     if config.retrieved.search is not None:
         key = "data.retrieved.search"
-        data = replace(data, unlabeled=as_reader(config.retrieved.search, key).list_unlabeled(key))
+        data = replace(data, search_pool=as_reader(config.retrieved.search, key).list_unlabeled(key))
     return data
 
 

@@ -2,6 +2,7 @@
 
 - No set that is learned from holds a copy of an image that is tested or chosen by: exact and near copies.
 - A set that something is chosen by holds no copy of another test image.
+- A set without labels holds no exact copy of training and validation images.
 - A test set holds no exact copy of training and validation images, of test sets before it, and of its own.
 """
 
@@ -67,7 +68,7 @@ def without_leaks(
         if not originals:
             return images
         # The labels of unlabeled images mean nothing, and a near copy may show another thing.
-        if key != "unlabeled":
+        if data.has_labels(key):
             exact = {place: original for place, original in originals.items() if place not in near}
             notices.extend(_label_conflicts(images.name, images, exact, data.labels))
         found = _describe(images.name, images, originals, left_out=True)
@@ -155,14 +156,33 @@ def without_withheld(data: StudyData, contents_of: ContentsOf) -> StudyData:
     Raises:
         UserError: No image is left, or a file cannot be read.
     """
-    pool, withheld = data.unlabeled, data.withheld
+    pool, withheld = data.search_pool, data.withheld
     if pool is None or withheld is None:
         return data
     originals = _exact_copies(pool, {withheld.name: withheld}, contents_of)
     if not originals:
         return data
     why = "is a copy of a withheld image: remove a pattern from data.retrieved.without"
-    return replace(data, unlabeled=leave_out(originals, data, "unlabeled", pool, why))
+    return replace(data, search_pool=leave_out(originals, data, "search_pool", pool, why))
+
+
+def without_training_images(data: StudyData, contents_of: ContentsOf) -> tuple[StudyData, Notices]:
+    """Leave the exact copies of training and validation images out of the images without labels, and describe them.
+
+    A classifier knows these images, so estimates of its accuracy would be too high.
+
+    Raises:
+        UserError: No image of a set is left, or a file cannot be read.
+    """
+    notices: Notices = []
+    unlabeled = dict(data.unlabeled)
+    for name, images in data.unlabeled.items():
+        originals = _exact_copies(images, {"train": data.train, "val": data.val}, contents_of)
+        if originals:
+            notices.append(_describe(name, images, originals, left_out=True))
+            why = "is a copy of a training or validation image: give it images of its own"
+            unlabeled[name] = leave_out(originals, data, f"unlabeled.{name}", images, why)
+    return replace(data, unlabeled=unlabeled), notices
 
 
 def _copied_tests(

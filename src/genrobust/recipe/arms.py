@@ -21,13 +21,18 @@ def _drop_whole(share: float | None) -> float | None:
 class MixturePart(Section):
     """A part of an arm's training images.
 
-    `source` is `real`, `generated`, a name of the recipe's `datasets` or of `data.extra`, or retrieved images:
+    `source` is `real`, `generated`, a name of the recipe's `datasets`, of `data.extra` or of `data.unlabeled`, or
+    retrieved images:
     `retrieved` (from the generator's training data, as many of each class and style as were generated),
     `retrieved-by-class` (the same in any style), `retrieved-by-search` (found by a CLIP among unlabeled images),
     `retrieved-all` (all labeled images to retrieve) or `retrieved-withheld` (the images that `data.retrieved.without`
     excludes).
 
     `cells: withheld` takes only images of the classes in styles that are excluded. They fill this hole.
+
+    `labels` is the arm that predicts the labels of a source of `data.unlabeled`: its classifier with the same seed. The
+    images with the highest confidence of each predicted class come first. So limit `per_class`: without a limit, most
+    images may be of the few classes that the arm prefers.
 
     `per_class` is the largest number of images of each class.
 
@@ -41,6 +46,7 @@ class MixturePart(Section):
 
     source: Name
     cells: Literal["all", "withheld"] = later_key("all")
+    labels: Name | None = later_key(None)
     per_class: Count | None = None
     fraction: Annotated[PositiveFraction | None, AfterValidator(_drop_whole)] = None
     weight: Annotated[StrictFloat, Field(ge=1e-6, le=1e6)] | None = None

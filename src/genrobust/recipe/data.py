@@ -146,9 +146,9 @@ def _accept_path(value: Any) -> Any:
 class DataConfig(Choice):
     """The source of the real images, and the images that are added to them.
 
-    A path, except `retrieved.search`, is a folder of class folders, a CSV table of paths and labels, WebDataset tars or
-    Hugging Face parquet files. It may also be a folder of folders STYLE/CLASS, except for `train`: there, use
-    `source: domains`.
+    A path, except `unlabeled` and `retrieved.search`, is a folder of class folders, a CSV table of paths and labels,
+    WebDataset tars or Hugging Face parquet files. It may also be a folder of folders STYLE/CLASS, except for `train`:
+    there, use `source: domains`.
 
     `source` is the kind of data set.
 
@@ -161,6 +161,10 @@ class DataConfig(Choice):
     out the class or style.
 
     `generated` are generated images to use instead of the generator's.
+
+    `unlabeled` are images without labels like those that the classifiers will meet, by name: a folder with images at
+    any depth, a CSV table of paths, tars or parquet files. The report estimates accuracies on them, and arms may learn
+    from them with labels that another arm predicts.
 
     `extra` are more images of the training classes, by name, for arms to mix, such as the images of DeepAugment.
 
@@ -202,6 +206,7 @@ class DataConfig(Choice):
     shifts: dict[Name, NamedImages] = Field(default_factory=dict)
     generated: Images | None = None
     retrieved: Annotated[RetrievedConfig, BeforeValidator(_accept_path)] = RetrievedConfig()
+    unlabeled: dict[Name, Images] = later_key({})
     extra: dict[Name, Images] = Field(default_factory=dict)
     groups: dict[str, GroupRule] | GroupRule | None = None
     groups_apart: ImageRule | None = later_key(None)

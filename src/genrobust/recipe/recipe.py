@@ -19,7 +19,7 @@ from genrobust.core import (
     group_reference,
     some_of,
 )
-from genrobust.recipe.arms import ArmConfig
+from genrobust.recipe.arms import ArmConfig, MixturePart
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.evaluate import ClaimConfig, EvaluateConfig, QualityConfig, RobustnessConfig, ZeroShotConfig
 from genrobust.recipe.fine_tuning import REPLACED
@@ -240,6 +240,11 @@ class Recipe(Section):
         for section, names, taken in (
             ("datasets", self.datasets.keys(), reserved),
             ("data.extra", self.data.extra.keys(), reserved | self.datasets.keys()),
+            (
+                "data.unlabeled",
+                self.data.unlabeled.keys(),
+                reserved | self.datasets.keys() | self.data.extra.keys() | self.data.shifts.keys(),
+            ),
         ):
             clash = names & taken
             if clash:
@@ -254,11 +259,49 @@ class Recipe(Section):
                 source = part.source
                 if source not in known:
                     raise ValueError(f"arm {arm.name!r}: no source {source!r}; there are {some_of(known)}")
+                self._check_labels(arm, part)
                 if source in generations and generations[source][1].split == "val":
                     raise ValueError(
                         f"arm {arm.name!r} trains on {source!r}, which has split: val and is for evaluation; "
                         "mix a dataset with split: train"
                     )
+
+    def _check_labels(self, arm: ArmConfig, part: MixturePart) -> None:
+        """Check that an arm predicts the labels of images without labels, and of no others."""
+        where = f"arm {arm.name!r}: mixture: {part.source}: labels"
+        if part.source in self.data.unlabeled:
+            if part.labels is None:
+                raise ValueError(f"{where}: these images have none: name the arm that predicts them")
+            self._require_arm(where, part.labels)
+        elif part.labels is not None:
+            raise ValueError(f"{where}: these images have labels: remove the key")
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Recipe:
+        for name in self.arm_names:
+            self._all_needed(name)
+        return self
+
+    def _needed_by(self, name: str) -> list[str]:
+        """Return the arms that are trained before the arm `name`: the one it starts from, and those that label."""
+        arm = self.arm(name)
+        origin = self.train_of(arm).origin_arm
+        needed = [] if origin is None else [origin]
+        return needed + [part.labels for part in arm.mixture if part.labels is not None]
+
+    def _all_needed(self, name: str, before: tuple[str, ...] = ()) -> list[str]:
+        """Return the arm `name` and all arms that are trained before it.
+
+        Raises:
+            ValueError: An arm needs itself.
+        """
+        if name in before:
+            circle = [*before[before.index(name) :], name]
+            raise ValueError(f"arms: {' < '.join(circle)}: it needs itself first")
+        found = [name]
+        for needed in self._needed_by(name):
+            found += self._all_needed(needed, (*before, name))
+        return list(dict.fromkeys(found))
 
     @model_validator(mode="after")
     def _check_generator(self) -> Recipe:
@@ -333,7 +376,7 @@ class Recipe(Section):
     def _check_judge(self, where: str, rule: FilterConfig) -> None:
         """Check that the arm of a filter is trained without filtered images."""
         self._require_arm(where, rule.arm)
-        for name in self._started_from(rule.arm):
+        for name in self._all_needed(rule.arm):
             if any(self.filter_of(part.source) for part in self.arm(name).mixture):
                 raise ValueError(f"{where}: {name!r} trains on filtered images itself; name another arm")
 
@@ -494,7 +537,7 @@ class Recipe(Section):
     @property
     def not_generated(self) -> tuple[str, ...]:
         """The sources of images that are not generated, whether arms mix them or not."""
-        return (*NOT_GENERATED, *self.data.extra)
+        return (*NOT_GENERATED, *self.data.extra, *self.data.unlabeled)
 
     def groups(self) -> dict[str, list[str]]:
         """Return the names of the arms of each group, in the recipe's order."""

@@ -157,6 +157,9 @@ def _check_names(recipe: Recipe, data: StudyData) -> None:
     if MEAN_OF_SHIFTS in data.tests:
         raise UserError(f"data.shifts: {MEAN_OF_SHIFTS!r} is what reports call the mean over all: rename this test set")
     may_be_chosen = [*data.tests] if own_val is None else [*data.tests, own_val.name]
+    for name in data.unlabeled:
+        if name in may_be_chosen:
+            raise UserError(f"data.unlabeled: a test set is called {name!r}: rename these images")
     _require_sets("evaluate.tests", recipe.evaluate.tests or (), may_be_chosen)
     _require_sets("evaluate.beside", recipe.evaluate.beside, [*data.tests])
     if data.clean in recipe.evaluate.beside:

@@ -9,7 +9,7 @@ from itertools import combinations
 from genrobust.classifiers import require_clip
 from genrobust.core import REAL, RETRIEVED, RETRIEVED_ALL, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH, UserError
 from genrobust.data import Review, read_review
-from genrobust.recipe import GENERATED, FilterConfig
+from genrobust.recipe import GENERATED, FilterConfig, MixturePart
 from genrobust.study.batch import Batch, in_order
 from genrobust.study.context import Context
 from genrobust.study.steps.classifier import ClassifierStep
@@ -19,6 +19,7 @@ from genrobust.study.steps.generate import Generate
 from genrobust.study.steps.images import GivenImages, ImageStep, MixedImages
 from genrobust.study.steps.interpolate import Interpolate
 from genrobust.study.steps.predict import Predict, PredictZeroShot
+from genrobust.study.steps.pseudo_labels import PseudoLabels
 from genrobust.study.steps.retrieve import Retrieve
 from genrobust.study.steps.search import Search
 from genrobust.study.steps.step import Step
@@ -36,6 +37,8 @@ class StudyPlan:
         self.recipe = context.recipe
         self._datasets: dict[str, Generate] = {}
         self._images: dict[str, ImageStep] = {}
+        # By the images without labels, the arm that predicts labels, and the seed.
+        self._pseudo_labels: dict[tuple[str, str, int], PseudoLabels] = {}
         self._classifiers: dict[TrainingRun, ClassifierStep] = {}
 
     @cached_property
@@ -111,6 +114,16 @@ class StudyPlan:
             return Search(self.context, self._first_generated)
         return GivenImages(self.context, name)
 
+    def _images_of(self, part: MixturePart, seed: int) -> ImageStep:
+        """Return the step that makes the images of a part of a mixture, for trainings with `seed`."""
+        if part.labels is None:
+            return self.images(part.source)
+        key = (part.source, part.labels, seed)
+        if key not in self._pseudo_labels:
+            teacher = Predict(self.context, self.arm(part.labels, seed), of_arm=False, only=part.source)
+            self._pseudo_labels[key] = PseudoLabels(self.context, part.source, teacher)
+        return self._pseudo_labels[key]
+
     @cached_property
     def _first_generated(self) -> ImageStep | None:
         """The generated images that retrieved ones are matched to; None if arms mix none."""
@@ -146,7 +159,7 @@ class StudyPlan:
     def _create_classifier(self, run: TrainingRun) -> ClassifierStep:
         origin_arm = run.train.origin_arm
         origin = None if origin_arm is None else self.arm(origin_arm)
-        parts = tuple(MixedImages(part, self.images(part.source)) for part in run.parts)
+        parts = tuple(MixedImages(part, self._images_of(part, run.seed)) for part in run.parts)
         if run.alpha == 1:
             return Train(self.context, run, parts, origin)
         tuned = self.classifier(run.tuned)
@@ -251,7 +264,9 @@ class StudyPlan:
         return {part.source for part in parts if not (part.fraction or part.per_class)}
 
     def describe_found(self) -> list[str]:
-        """Describe what retrieval and the search found, once they are made."""
-        sources = [self.images(name) for name in sorted(self.recipe.sources())]
+        """Describe what retrieval, the search and predicted labels found, once they are made."""
+        sources = [self.images(name) for name in sorted(self.recipe.sources() - self.context.data.unlabeled.keys())]
+        for arm in self.recipe.arms:
+            sources += [self._images_of(part, self.recipe.seeds[0]) for part in arm.mixture if part.labels is not None]
         found = [source.describe_found(source.open()) for source in sources]
         return [words for words in found if words]

@@ -16,6 +16,7 @@ from genrobust.leaks import (
     describe_same_names,
     without_copies,
     without_leaks,
+    without_training_images,
     without_withheld,
 )
 from genrobust.recipe import Recipe
@@ -80,6 +81,12 @@ def remove_leaks(data: StudyData, rules: Rules) -> Removed:
     return data, [*notices, *leaks]
 
 
+def remove_known_from_unlabeled(data: StudyData, rules: Rules) -> Removed:
+    """Remove copies of training and validation images from the images without labels."""
+    data, copies = without_training_images(data, rules.census.contents)
+    return data, [*copies]
+
+
 def remove_groups_of_tests(data: StudyData, rules: Rules) -> Removed:
     """Remove images whose group, such as a person or a place, is also in a test set."""
     config = rules.recipe.data
@@ -126,6 +133,7 @@ def add_derived_tests(data: StudyData, rules: Rules) -> Removed:
 REMOVALS: tuple[Callable[[StudyData, Rules], Removed], ...] = (
     remove_broken,
     remove_leaks,
+    remove_known_from_unlabeled,
     remove_groups_of_tests,
     limit_retrieval,
     withhold_cells,

@@ -34,6 +34,7 @@ def results_to_json(view: ReportView) -> dict[str, Any]:
         "qualities": [asdict(quality) for quality in record.qualities],
         "metrics": [_metric_to_json(metric) for metric in metrics],
         "summary": summary_to_json(view.summary, metrics),
+        "unlabeled": asdict(record.unlabeled),
         "cells": [asdict(cells) for cells in record.cells],
         "curves": [{"arm": curve.arm, **summary_to_json(curve.summary, metrics)} for curve in record.curves],
     }

@@ -16,6 +16,7 @@ from genrobust.core import (
     RETRIEVED_BY_CLASS,
     ArmRecord,
     Claim,
+    DisputedPicture,
     ImageSet,
     LabelSpace,
     MissedPicture,
@@ -31,18 +32,22 @@ from genrobust.core import (
 from genrobust.data import LINE_SOURCE, ShardDataset
 from genrobust.recipe import ArmConfig, recipe_yaml
 from genrobust.report import thumbnail_bytes
+from genrobust.robustness import confidences
 from genrobust.study.batch import batches_of, in_order
 from genrobust.study.plan import StudyPlan
 from genrobust.study.provenance import Makers, describe_makers
 from genrobust.study.results.initial_weights import describe_starts, name_starts
 from genrobust.study.results.scoring import StudyScores
 from genrobust.study.steps.classifier import ClassifierStep
+from genrobust.study.steps.predict import open_predictions
 from genrobust.study.steps.seen import describe_starts_seen
 from genrobust.study.steps.step import Step
-from genrobust.study.training_runs import TrainingRun
+from genrobust.study.training_runs import TrainingRun, arm_runs
 
 PER_SOURCE = 7  # most images of a class from a source: one per style
 WITHOUT_STYLES = 3  # images of a class that has fewer styles
+# Images without labels that are shown of each set.
+DISPUTED = 12
 # About 1.5 kB each, since a report is one file. If there are more pictures, classes are left out evenly.
 PICTURES = 2400
 
@@ -78,6 +83,9 @@ def record_of(plan: StudyPlan, scores: StudyScores, command: str, makers: Sequen
         cells=tuple(cells for cells in scores.cells if cells.absent in scores.summary.subsets),
         on_cores=context.device == "cpu",
         starts=name_starts(recipe),
+        unlabeled=scores.unlabeled,
+        disputed=tuple(_disputed_pictures(plan)),
+        train_shares=tuple(_class_shares(plan)),
     )
 
 
@@ -207,6 +215,40 @@ def _missed_pictures(data: StudyData, summary: Summary) -> Iterator[MissedPictur
         image = thumbnail_bytes(data.tests[missed.test_set].image(missed.index))
         predicted = f"{names[missed.said]} ({100 * missed.share:.0f} %)"
         yield MissedPicture(image, missed.test_set, names[missed.label], predicted, missed.key)
+
+
+def _disputed_pictures(plan: StudyPlan) -> Iterator[DisputedPicture]:
+    """Yield the images without labels on which the first seeds of the arms disagree most.
+
+    These are images with the most different predictions. Of equal ones, those with the most confident ones come first.
+    """
+    unlabeled = plan.context.data.unlabeled
+    if not unlabeled:
+        return
+    names = plan.context.data.labels.names
+    seed = plan.recipe.seeds[0]
+    arms = plan.recipe.arm_names
+    opened = open_predictions([plan.prediction(run) for run in arm_runs(plan.recipe) if run.seed == seed])
+    for test, images in unlabeled.items():
+        answers = [confidences(saved[test]) for saved in opened]
+        predicted = np.stack([labels for labels, _ in answers])
+        confidence = np.mean([values for _, values in answers], axis=0)
+        different = 1 + (np.diff(np.sort(predicted, axis=0), axis=0) != 0).sum(axis=0)
+        order = np.lexsort((-confidence, -different))
+        disputed = [place for place in order[:DISPUTED].tolist() if different[place] > 1]
+        for place in disputed:
+            by_class: dict[str, list[str]] = {}
+            for arm, label in zip(arms, predicted[:, place].tolist(), strict=True):
+                by_class.setdefault(names[label], []).append(arm)
+            words = "; ".join(f"{name}: {', '.join(voters)}" for name, voters in by_class.items())
+            yield DisputedPicture(thumbnail_bytes(images.image(place)), test, words, images.keys[place])
+
+
+def _class_shares(plan: StudyPlan) -> list[float]:
+    """Return the share of the real training images of each class."""
+    images = plan.context.data.train
+    shares = plan.context.count_by_class(images) / len(images)
+    return [float(share) for share in shares]
 
 
 def environment(device: str, threads: int, workers: int) -> dict[str, str]:

@@ -8,8 +8,8 @@ from itertools import groupby
 from pathlib import Path
 
 from genrobust.classifiers import SavedPredictions, protocol
-from genrobust.core import ZERO_SHOT, BaselineModel, Cells, Curve, Summary
-from genrobust.robustness import Comparison, summarize
+from genrobust.core import ZERO_SHOT, BaselineModel, Cells, Curve, Summary, Unlabeled
+from genrobust.robustness import Comparison, EstimatedStudy, estimate_accuracies, summarize
 from genrobust.study.batch import run_steps
 from genrobust.study.context import Context
 from genrobust.study.plan import StudyPlan
@@ -27,6 +27,7 @@ class StudyScores:
     """The scores of a study, the baseline models that its lines are fitted on, and notes on shifts without a line.
 
     `curves` belong to arms with several numbers under `wise_ft`, `cells` are those that arms train on and lack.
+    `unlabeled` are the estimates for images without labels.
     """
 
     summary: Summary
@@ -34,6 +35,7 @@ class StudyScores:
     notes: tuple[str, ...]
     curves: tuple[Curve, ...]
     cells: tuple[Cells, ...]
+    unlabeled: Unlabeled
 
 
 def score_study(plan: StudyPlan) -> StudyScores:
@@ -68,7 +70,31 @@ def score_study(plan: StudyPlan) -> StudyScores:
         pretrained=tuple(arm for arm in recipe.arm_names if recipe.learned_elsewhere(arm)),
     )
     curves = tuple(_curves(plan, comparison, baselines))
-    return StudyScores(summary, baselines, (*notes, *without, *_not_adapted(plan, runs)), curves, cells)
+    unlabeled = _estimate_unlabeled(plan, summary)
+    return StudyScores(summary, baselines, (*notes, *without, *_not_adapted(plan, runs)), curves, cells, unlabeled)
+
+
+def _estimate_unlabeled(plan: StudyPlan, summary: Summary) -> Unlabeled:
+    """Estimate accuracies on images without labels, corrected on the shifts that are in the mean."""
+    context = plan.context
+    names = list(context.data.unlabeled)
+    if not names:
+        return Unlabeled()
+    clean = context.data.clean
+    shifts = list(summary.shifts)
+    accuracies: dict[tuple[str, str], float] = {}
+    for test in (clean, *shifts):
+        for arm in plan.recipe.arm_names:
+            accuracies[test, arm] = summary.score("top1", arm, test).value
+    study = EstimatedStudy(
+        predictions=_predictions(plan, arm_runs(plan.recipe), sets=[clean, *shifts, *names]),
+        references=plan.recipe.references(),
+        clean=clean,
+        shifts=shifts,
+        unlabeled=names,
+        accuracies=accuracies,
+    )
+    return estimate_accuracies(study)
 
 
 def _zero_shot_predictions(plan: StudyPlan) -> dict[tuple[str, int, str], Path]:
@@ -110,13 +136,18 @@ def _predictions(
     runs: Sequence[TrainingRun],
     name: Callable[[TrainingRun], str] = lambda run: run.of,
     adapted: bool = False,
+    sets: Sequence[str] | None = None,
 ) -> RunPredictions:
-    """Open the predictions of `runs`, which are made already, under the names that `name` gives to these."""
+    """Open the predictions of `runs`, which are made already, under the names that `name` gives to these.
+
+    `sets` are the sets of images, by default the test sets.
+    """
+    wanted = plan.context.tests if sets is None else sets
     opened = open_predictions(plan.predict(runs), adapted)
     folders: dict[tuple[str, int, str], Path] = {}
     for run, predictions in zip(runs, opened, strict=True):
-        for test, folder in predictions.folders.items():
-            folders[name(run), run.seed, test] = folder
+        for test in wanted:
+            folders[name(run), run.seed, test] = predictions.folders[test]
     return SavedPredictions(folders)
 
 

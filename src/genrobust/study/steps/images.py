@@ -95,7 +95,7 @@ class GivenImages(ExistingImages):
             RETRIEVED_ALL: data.retrieval,
             RETRIEVED_WITHHELD: data.withheld,
         }
-        images = {**data.extra, **others}[self.name]
+        images = {**data.extra, **data.unlabeled, **others}[self.name]
         if images is None:
             raise UserError(f"an arm mixes {self.name}, but this data has no such images: see data.retrieved")
         return images

@@ -23,7 +23,7 @@ from genrobust.classifiers import (
     require_clip,
     weights_hash,
 )
-from genrobust.core import ZERO_SHOT, digest
+from genrobust.core import ZERO_SHOT, ImageSet, digest
 from genrobust.recipe import ZeroShotConfig
 from genrobust.store import Artifact, fetch_artifacts
 from genrobust.study.estimates import Cost
@@ -60,6 +60,11 @@ class PredictStep(Step):
     def name(self) -> str:
         """The name of the classifier."""
 
+    @property
+    def sets(self) -> dict[str, ImageSet]:
+        """The sets of images that it predicts, by name."""
+        return self.context.test_sets
+
     @abstractmethod
     def hash_weights(self) -> str:
         """Hash the weights of the classifier."""
@@ -69,10 +74,10 @@ class PredictStep(Step):
         """Open the classifier and its variants."""
 
     def folders(self, by: PredictedBy) -> dict[str, Path]:
-        """Return the folders of the predictions, made or not, by test set."""
+        """Return the folders of the predictions, made or not, by the name of the set."""
         labels = self.context.data.labels
         folders: dict[str, Path] = {}
-        for test, images in self.context.test_sets.items():
+        for test, images in self.sets.items():
             folders[test] = prediction_folder(self.folder, by, prediction_inputs(by, test, images, labels))
         return folders
 
@@ -80,7 +85,7 @@ class PredictStep(Step):
         return [folder for by in self.predicted_by for folder in self.folders(by).values()]
 
     def items(self) -> list[Item]:
-        sets = self.context.test_sets
+        sets = self.sets
         weights = self.hash_weights()
         total = left = 0
         for by in self.predicted_by:
@@ -103,16 +108,33 @@ class PredictStep(Step):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Predict(PredictStep):
-    """Predicts with a classifier of the study. `of_arm` tells whether it is an arm's, which may be adapted, too."""
+    """Predicts with a classifier of the study.
+
+    Attributes:
+        of_arm: Whether the classifier is an arm's. Then it also predicts the images without labels, and may be adapted.
+        only: The name of the images without labels that it predicts, and nothing else; "" for all sets.
+    """
 
     row = "every classifier"
 
     classifier: ClassifierStep
     of_arm: bool
+    only: str = ""
 
     @property
     def key(self) -> object:
-        return self.classifier.folder
+        return self.classifier.folder, self.only
+
+    @property
+    def sets(self) -> dict[str, ImageSet]:
+        unlabeled = self.context.data.unlabeled
+        if self.only:
+            return {self.only: unlabeled[self.only]}
+        return self.context.test_sets | unlabeled if self.of_arm else self.context.test_sets
+
+    def is_made(self) -> bool:
+        """Return whether all predictions are made."""
+        return self.classifier.is_made() and not any(item.size for item in self.items())
 
     @property
     def name(self) -> str:
@@ -201,8 +223,17 @@ def open_predictions(steps: Sequence[PredictStep], adapted: bool = False) -> lis
 
 def _predict(steps: Sequence[PredictStep]) -> Mapping[PredictedBy, SavedPredictions[str]]:
     """Predict what is missing of `steps`, and return all their predictions."""
-    if not steps:
-        return {}
+    by_sets: dict[tuple[str, ...], list[PredictStep]] = {}
+    for step in steps:
+        by_sets.setdefault(tuple(step.sets), []).append(step)
+    made: dict[PredictedBy, SavedPredictions[str]] = {}
+    for same_sets in by_sets.values():
+        made |= _predict_same_sets(same_sets)
+    return made
+
+
+def _predict_same_sets(steps: Sequence[PredictStep]) -> Mapping[PredictedBy, SavedPredictions[str]]:
+    """Predict what is missing of `steps`, which predict the same sets."""
     opened: dict[PredictedBy, OpenClassifier] = {}
     for step in steps:
         opened |= step.open_classifiers()
@@ -211,7 +242,7 @@ def _predict(steps: Sequence[PredictStep]) -> Mapping[PredictedBy, SavedPredicti
     return predict_sets(
         steps[0].folder,
         opened,
-        context.test_sets,
+        steps[0].sets,
         context.data.labels,
         recipe.evaluate.batch_size,
         recipe.device,

@@ -64,7 +64,7 @@ class Search(ImageStep):
             UserError: There are none.
         """
         data = self.context.data
-        pool = data.retrieval if data.unlabeled is None else data.unlabeled
+        pool = data.retrieval if data.search_pool is None else data.search_pool
         if pool is None:
             raise UserError(
                 f"an arm mixes {RETRIEVED_BY_SEARCH}, but this data has no images to search: name a folder of images "
@@ -202,8 +202,8 @@ class Search(ImageStep):
         short = np.flatnonzero(np.bincount(images.labels, minlength=len(names)) < wanted)
         if len(short):
             said.append(f"{len(short)} of {len(names)} classes ran short: {some_of(names[k] for k in short)}.")
-        # Without `unlabeled`, the pool has labels of the study's classes.
-        if data.unlabeled is None and len(images):
+        # Without `search_pool`, the pool has labels of the study's classes.
+        if data.search_pool is None and len(images):
             right = 100 * float((images.labels == images.hidden_labels).mean())
             said.append(f"{right:.1f} % show the class that they were found for, by labels that it did not use.")
             if self.context.recipe.data.source == EMBEDDED and self.clip == find_clip(EMBEDDED):

@@ -1,0 +1,1 @@
+"""The estimators of accuracy without labels, one per file. A file here registers its estimator."""
