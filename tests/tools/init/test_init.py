@@ -334,6 +334,10 @@ MISTAKES = [  # options beside --train and --test, and what the message names
     ("--shift x=", "data.test lies in data.shifts.x"),
     ("--shift solids", "--shift: there is no solids (perhaps solid?)"),
     ("--shift solid --shift solid", "another is called solid"),
+    ("--unlabeled none", "--unlabeled: there is no none"),
+    ("--unlabeled solid --unlabeled solid", "another is called solid"),
+    ("--shift solid --unlabeled solid", "data.unlabeled: the name solid is taken"),
+    ("--shift x=solid --unlabeled solid", "data.unlabeled.solid and data.shifts.x are one path"),
     ("--shift test=solid", "another set is called 'test'"),
     ("--shift ' x=solid'", "data.shifts. x"),
     ("--generated test", "data.generated and data.test are one path"),
@@ -353,6 +357,22 @@ def test_mistakes_write_no_recipe(options, named, folders):
     words = parsed(f"genrobust init --train train --test test {options}")
     genrobust(*words, code=2, said=named)
     assert not [*Path().glob("study*")]
+
+
+def test_images_without_labels_are_estimated_and_one_arm_learns_from_them(folders, write_folder):
+    write_folder("site", "emoji", 8, CLASSES)
+    write_folder("other", "pixel", 2, CLASSES)
+    said = written(*SETS, "--unlabeled", "new=site", "--unlabeled", "other")
+    assert [line for line in said if "without" in line] == [
+        "without labels: new, 19 images",
+        "without labels: other, 6 images",
+    ]
+    recipe = loaded()
+    assert [*recipe.data.unlabeled] == ["new", "other"] and recipe.answer == "real+pseudo-labels"
+    real, *predicted = recipe.arm("real+pseudo-labels").mixture
+    limits = [(part.source, part.labels, part.per_class, part.weight) for part in predicted]
+    assert limits == [("new", "real", 2, 1), ("other", "real", 1, 1)] and real.weight == 2
+    genrobust("show", "study.yaml")
 
 
 @pytest.fixture
@@ -375,6 +395,7 @@ def test_photographs_start_from_the_installed_network(photographs):
     recipe = loaded()
     assert (recipe.train.init, recipe.train.method, recipe.train.wise_ft) == (PACKAGED, "lp-ft", (0.5,))
     assert (recipe.train.image_size, recipe.robustness.grid) == (160, 0)
+    assert recipe.train_of(recipe.arm("real, linear probe")).probes == "only"
     assert f"pretrained network {PACKAGED}" in Path("study.yaml").read_text()
     genrobust("run", "study.yaml", "--quick", *QUICKLY)
     page = min(Path("runs").glob("study*/report.md"))

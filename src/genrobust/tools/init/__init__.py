@@ -26,6 +26,10 @@ def init(
         list[str] | None,
         option("--shift [NAME=]DIR", "A shifted test set; of folders STYLE/CLASS, each style is one; repeatable."),
     ] = None,
+    unlabeled: Annotated[
+        list[str] | None,
+        option("--unlabeled [NAME=]DIR", "Images without labels, as the classifier will meet; repeatable."),
+    ] = None,
     generated: Annotated[Path | None, option("--generated DIR", "Generated images that you have already.")] = None,
     retrieved: Annotated[
         Path | None, option("--retrieved DIR", "Labeled images in other styles, as folders CLASS or STYLE/CLASS.")
@@ -60,7 +64,12 @@ def init(
     from genrobust.tools.init.proposed_settings import Wishes, propose
     from genrobust.tools.init.recipe_file import write_recipe
     from genrobust.tools.init.starting_network import SCRATCH, require_network
-    from genrobust.tools.init.user_images import choose_style, load_user_images, require_no_folder_twice
+    from genrobust.tools.init.user_images import (
+        choose_style,
+        load_user_images,
+        name_folders,
+        require_no_folder_twice,
+    )
 
     generators = {"--generated": generated, "--server": server, "--own-generator": own_generator}
     given = [name for name, value in generators.items() if value]
@@ -84,6 +93,7 @@ def init(
         raise UserError("name your images: genrobust init IMAGES, or --train DIR and --test DIR")
     require_no_folder_twice({"--retrieved": retrieved, "--generated": generated, "--test": test}, shift or [])
     others = {"test": test, "val": val, "generated": generated, "retrieved": retrieved}
-    user_images = load_user_images(train, others, shift or [], real)
+    without_labels = name_folders("--unlabeled", unlabeled or [])
+    user_images = load_user_images(train, others, shift or [], without_labels, real)
     values = propose(user_images, Wishes(pretrained, server, own_generator))
     tell(*chosen, *write_recipe(user_images, values, output, studies))

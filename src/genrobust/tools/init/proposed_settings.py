@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from genrobust.classifiers import Initial, has_fixed_size
-from genrobust.core import ImageSet, UserError, available_devices, bare_name, cores
+from genrobust.core import ImageSet, StudyData, UserError, available_devices, bare_name, cores
 from genrobust.tools.init.starting_network import choose_start
 from genrobust.tools.init.user_images import UserImages
 
@@ -116,7 +116,8 @@ def propose(images: UserImages, wishes: Wishes) -> dict[str, Any]:
     sizes = {shift: len(data.tests[shift]) for shift in data.shifts}
     has_line = network is None and bool(sizes) and len(data.tests[data.clean]) >= LEAST_CLEAN
     grid = GRID if has_line else 0
-    arms = 2 + photographs + 2 * with_generated + (data.retrieval is not None)
+    arms = 2 + photographs + 2 * with_generated + (data.retrieval is not None) + bool(data.unlabeled)
+    arms += network is not None  # the linear probe
     trainings = SEEDS * arms + grid
     size = max(32, min(side, LARGEST[gpu]) // 32 * 32) if network is None else _tuned_size(network, gpu)
     seconds = math.inf if gpu else STUDY_SECONDS * cores() / trainings
@@ -132,6 +133,7 @@ def propose(images: UserImages, wishes: Wishes) -> dict[str, Any]:
         "with_generated": with_generated,
         "own_steps": _propose_own_steps(pool),
         "per_class": per_class,
+        "pseudo_labels": _propose_pseudo_labels(data),
         "largest": largest,
         "size": size,
         "own_size": size if network is None else network.blueprint.image_size,
@@ -150,6 +152,16 @@ def _propose_per_class(pool: list[np.ndarray]) -> int:
     """Return as many generated images as the median class has real ones."""
     medians = sum(float(np.median(counts)) for counts in pool)
     return min(MOST_PER_CLASS, max(LEAST_PER_CLASS, round(medians)))
+
+
+def _propose_pseudo_labels(data: StudyData) -> dict[str, int]:
+    """Propose how many images without labels to use of each predicted class, by set.
+
+    A quarter of the images, if all classes were equally frequent: the labels of the most confident images are right
+    more often, and no class gets much more than the others.
+    """
+    classes = len(data.labels)
+    return {name: max(1, round(len(images) / classes / 4)) for name, images in data.unlabeled.items()}
 
 
 def _propose_own_steps(pool: list[np.ndarray]) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from genrobust.cli import measure
-from genrobust.core import GenrobustError, about, parse_yaml, some_of, templates
+from genrobust.core import GenrobustError, about, count, parse_yaml, some_of, templates
 from genrobust.recipe import locate_specs, located, parse_recipe, paths_from, study_name
 from genrobust.store import OutputFile
 from genrobust.study import Studies, seconds_left
@@ -124,6 +124,8 @@ def _describe_sets(images: UserImages, values: Mapping[str, Any]) -> Iterator[st
         few = ", too few for the mean" if len(shift) < values["min_images"] else ""
         shifts.append(f"{name} {len(shift):,} images{few}{images.lacks(shift, ', ')}")
     yield f"shifts: {'; '.join(shifts) or 'none, and so no robustness to measure: add --shift DIR'}"
+    for name, others in data.unlabeled.items():
+        yield f"without labels: {name}, {count(len(others), 'image')}"
     for key, others in (("retrieved", data.retrieval), ("generated", data.generated)):
         if others is not None:
             yield f"{key}: {images.words(others)}"

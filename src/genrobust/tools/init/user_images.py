@@ -72,13 +72,18 @@ class UserImages:
 
 
 def load_user_images(
-    train: Path, others: Mapping[str, Path | None], shifts: Sequence[str], real: str | None = None
+    train: Path,
+    others: Mapping[str, Path | None],
+    shifts: Sequence[str],
+    unlabeled: Mapping[str, Path],
+    real: str | None = None,
 ) -> UserImages:
     """Load what the options name.
 
     Args:
         others: The folders by "test", "val", "generated" and "retrieved".
         shifts: Each as ``[NAME=]DIR``.
+        unlabeled: The folders of images without labels, by name.
         real: The style to train on, if `train` holds folders STYLE/CLASS.
 
     Raises:
@@ -88,6 +93,8 @@ def load_user_images(
     named = {key: path for key, path in others.items() if path is not None}
     require_there({"--train": train, **{f"--{key}": path for key, path in named.items()}})
     section: dict[str, Any] = {key: as_written(path) for key, path in named.items()}
+    if unlabeled:
+        section["unlabeled"] = {name: as_written(path) for name, path in unlabeled.items()}
     source = _recognize(train)
     if source is None and real is not None:
         source = "domains"
@@ -130,6 +137,29 @@ def choose_style(folder: Path) -> tuple[str | None, list[str]]:
         style = max(styles, key=lambda style: counts[style])
     others = some_of([other for other in styles if other != style], NAMED)
     return style, [f"trains on the style {style} (another with --real STYLE); other styles: {others}"]
+
+
+def name_folders(option: str, texts: Iterable[str]) -> dict[str, Path]:
+    """Return the folder of each value ``[NAME=]DIR`` of `option`, by its name: by default, that of the folder.
+
+    Raises:
+        UserError: A folder is missing, or two have the same name.
+    """
+    folders: dict[str, Path] = {}
+    for text in texts:
+        name, sign, folder = text.partition("=")
+        path = Path(folder if sign else text)
+        require_there({option: path})
+        _add_folder(folders, option, text, {name if sign else path.stem: path})
+    return folders
+
+
+def _add_folder(folders: dict[str, Path], option: str, text: str, named: Mapping[str, Path]) -> None:
+    """Add the folders that the value `text` of `option` names. Raise UserError if a name is in use."""
+    twice = folders.keys() & named
+    if twice:
+        raise UserError(f"{option} {text}: another is called {min(twice)}: write NAME=DIR with another name")
+    folders.update(named)
 
 
 def require_no_folder_twice(places: Mapping[str, Path | None], shifts: Sequence[str]) -> None:
@@ -249,8 +279,5 @@ def _name_shifts(texts: Iterable[str], classes: FolderClasses) -> dict[str, Path
         named = {style: path / style for style in styles.values()}
         if not named:
             named = {name if sign else path.stem: path}
-        twice = shifts.keys() & named
-        if twice:
-            raise UserError(f"--shift {text}: another is called {min(twice)}: write NAME=DIR with another name")
-        shifts |= named
+        _add_folder(shifts, "--shift", text, named)
     return shifts
