@@ -27,11 +27,13 @@ RIGHT, WRONG = (31, 119, 180), (214, 96, 20)
 SIDE, LEFT, TOP, MARGIN = 280, 36, 22, 8
 # The most space for names, in SVG units.
 TEXT = 90
+# The height of a name over a column, which is turned by 45 degrees, as a share of its length.
+TURNED = 0.72
 # Wrong classes that the description of a class names.
 TAKEN_FOR = 3
 MATRIX = (
-    "In a matrix, rows are true classes, columns predicted ones, in the same order. Shades, and the numbers if there "
-    "are few classes, are percents of the true class: right is blue, wrong orange. Point at a row to read it."
+    "In a matrix, rows are true classes and columns are predicted ones, in the same order. Shades, and the numbers if "
+    "there are few classes, are percents of the true class: right is blue, wrong orange. Point at a row to read it."
 )
 
 
@@ -100,15 +102,23 @@ def _matrix_plot(view: ReportView, arm: str, side: str, report: ClassReport) -> 
     percents = (100 * shares).round().astype(int).tolist()
     height = SIDE / len(names)
     is_named = len(names) <= NAMED
-    rows = []
-    for i, name in enumerate(names):
-        top = round(TOP + height * i, 2)
-        shown = percents[i] if len(names) <= PRINTED else []
-        rows.append((top, name if is_named else "", _predictions_in_words(names, i, shares[i]), shown))
-    left = LEFT
+    left, top_edge = LEFT, TOP
     if is_named:
         left = min(TEXT, round(CHARACTER * max(map(len, names))) + MARGIN)
-    box = {"left": left, "top": TOP, "side": SIDE, "width": left + SIDE + MARGIN, "height": TOP + SIDE + MARGIN}
+        top_edge = TOP + round(TURNED * left)
+    rows = []
+    for i, name in enumerate(names):
+        top = round(top_edge + height * i, 2)
+        shown = percents[i] if len(names) <= PRINTED else []
+        rows.append((top, name if is_named else "", _predictions_in_words(names, i, shares[i]), shown))
+    box = {
+        "left": left,
+        "top": top_edge,
+        "side": SIDE,
+        # A name over the last column reaches beyond it.
+        "width": left + SIDE + (round(TURNED * left) if is_named else MARGIN),
+        "height": top_edge + SIDE + MARGIN,
+    }
     drawn = {"uri": data_uri(_png(shares)), "rows": rows, "row": round(height, 2)}
     return Plot(
         title=f"confusion {arm} {side}",
