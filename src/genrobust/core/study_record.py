@@ -72,6 +72,7 @@ class ArmRecord:
             arm with one seed and all its images. Empty if a rate is unknown.
         trained: By seed, the hash of everything that the training depended on.
         drawing: By source, which of its images are drawn and how, if not as usual.
+        val_curve: Validation accuracy in percent by step, a mean over seeds.
         started_from: The arm whose classifier its training starts from, "" for none.
     """
 
@@ -85,6 +86,7 @@ class ArmRecord:
     seconds: dict[str, float] = field(default_factory=dict)
     trained: dict[str, str] = field(default_factory=dict)
     drawing: dict[str, str] = field(default_factory=dict)
+    val_curve: dict[int, float] = field(default_factory=dict)
     started_from: str = ""
 
 

@@ -2,18 +2,19 @@
 
 import io
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from small_study import CLASSES as CHOSEN, REAL, folders_section, recipe_of
 
-from genrobust.core import ClassLabel, LabelSpace
+from genrobust.core import ClassLabel, ClassReport, LabelSpace
 from genrobust.study import Study
 from genrobust.study.batch import batches_of
 from genrobust.study.estimates import Rates
 from genrobust.study.results import record
-from genrobust.study.results.record import device_seconds, gallery
+from genrobust.study.results.record import device_seconds, gallery, last_rise, single_predictions
 
 
 class Images:
@@ -58,7 +59,7 @@ def test_an_arm_without_an_image_of_a_class_is_warned_of(write_folder, tmp_path)
     arms = [{"name": "real", "mixture": "real"}, {"name": "others", "mixture": "more"}]
     recipe = recipe_of(data=folders_section(folders, extra=more), arms=arms, device="cpu")
     plan = Study(recipe, tmp_path / "runs").plan
-    assert list(record._warnings(plan)) == ["Warning: others trains on no image of 1 class: anchor."]
+    assert list(record._warnings(plan, [])) == ["Warning: others trains on no image of 1 class: anchor."]
 
 
 def test_images_that_two_trainings_of_an_arm_mix_count_once(tmp_path):
@@ -141,3 +142,36 @@ def test_images_made_from_all_real_ones_beside_a_part_of_these_are_warned_of(tmp
         said.format("judged", "real images"),
         said.format("learned from pool", "images of retrieved-all"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("curve", "images", "rise"),
+    [
+        ({}, 100, None),
+        ({100: 50.0}, 100, None),
+        ({25: 20.0, 50: 50.0, 75: 60.0, 100: 70.0}, 10_000, 10),
+        ({25: 20.0, 50: 50.0, 74: 60.0, 100: 70.0}, 100, 10),
+        ({75: 60.0, 100: 70.0}, 50, None),  # two standard errors of 50 images are 13 points
+        ({50: 60.0, 80: 69.0, 100: 70.0}, 10_000, 10),  # the last quarter begins before step 80
+        ({75: 69.0, 100: 70.0}, 1_000_000, None),
+        ({75: 80.0, 100: 70.0}, 10_000, None),
+    ],
+)
+def test_accuracy_that_still_rises_is_told_apart_from_chance(curve, images, rise):
+    assert last_rise(curve, images) == rise
+
+
+@pytest.mark.parametrize(
+    ("matrix", "warned"),
+    [
+        (((0, 40), (0, 50)), False),  # most images show the class
+        (((0, 60), (2, 38)), True),
+        (((10, 50), (2, 38)), False),
+        (None, False),
+    ],
+)
+def test_an_arm_that_names_one_class_alone_is_warned_of(matrix, warned):
+    report = ClassReport((None, None), (None, None), (), matrix)
+    summary = SimpleNamespace(class_reports={"test": {"real": report}})
+    found = list(single_predictions(summary, ["cat", "dog"]))
+    assert bool(found) == warned and all("real" in words and "dog" in words and "test" in words for words in found)

@@ -11,6 +11,8 @@ from genrobust.report.report_section import Column, Entry, ReportSection, Table
 from genrobust.report.report_view import SECTIONS, ReportView
 from genrobust.report.wording import number
 
+# Columns of the table of validation accuracies.
+SHOWN_STEPS = 6
 HEADS = ("images", "steps", "batch", "epochs", "val, %")
 WORDS = ("architecture", "augmentation")
 
@@ -23,12 +25,29 @@ def training(view: ReportView) -> ReportSection:
     columns = [Column(head) for head in (*sources, *HEADS)]
     columns += [Column(head, kind="words") for head in WORDS]
     rows = tuple((arm.name, _entries(arm, sources)) for arm in arms)
+    tables = [Table(tuple(columns), rows)]
+    curves = _curves_table(arms)
+    if curves is not None:
+        tables.append(curves)
     return ReportSection(
         title="What each arm trained on",
         order=140,
         label="Training",
-        tables=[Table(tuple(columns), rows)],
+        tables=tables,
     )
+
+
+def _curves_table(arms: Sequence[ArmRecord]) -> Table | None:
+    """Return the validation accuracies at some steps. None if no arm was validated twice."""
+    curves = {arm.name: arm.val_curve for arm in arms if len(arm.val_curve) > 1}
+    if not curves:
+        return None
+    steps = sorted(set().union(*curves.values()))
+    places = {round(place * (len(steps) - 1) / (SHOWN_STEPS - 1)) for place in range(SHOWN_STEPS)}
+    shown = [steps[place] for place in sorted(places)]
+    rows = tuple((name, tuple(_number_entry(curve.get(step)) for step in shown)) for name, curve in curves.items())
+    columns = tuple(Column(f"{step:,}") for step in shown)
+    return Table(columns, rows, "Top-1 accuracy on the validation images in percent, by step")
 
 
 def _entries(arm: ArmRecord, sources: Sequence[str]) -> tuple[Entry, ...]:

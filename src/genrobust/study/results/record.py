@@ -46,6 +46,11 @@ from genrobust.study.training_runs import TrainingRun, arm_runs
 
 PER_SOURCE = 7  # most images of a class from a source: one per style
 WITHOUT_STYLES = 3  # images of a class that has fewer styles
+# A warning names arms whose validation accuracy rises by so many points in the last part of their training.
+LEAST_RISE = 2.0
+LAST_PART = 0.25
+# A warning names arms that predict one class for this share of the images.
+NEARLY_ALL = 0.9
 # Images without labels that are shown of each set.
 DISPUTED = 12
 # About 1.5 kB each, since a report is one file. If there are more pictures, classes are left out evenly.
@@ -58,6 +63,7 @@ def record_of(plan: StudyPlan, scores: StudyScores, command: str, makers: Sequen
     context = plan.context
     description = plan.description()
     pictured = {name: plan.images(name).open() for name in plan.pictured()}
+    arms = tuple(_arm_record(plan, arm) for arm in recipe.arms)
     return StudyRecord(
         title=recipe.title or recipe.name,
         question=recipe.question,
@@ -65,7 +71,7 @@ def record_of(plan: StudyPlan, scores: StudyScores, command: str, makers: Sequen
         recipe_yaml=recipe_yaml(recipe),
         date=datetime.date.today().isoformat(),
         summary=scores.summary,
-        arms=tuple(_arm_record(plan, arm) for arm in recipe.arms),
+        arms=arms,
         stages=context.times.records,
         pictures=tuple(gallery(context.data.labels, pictured)),
         environment=environment(context.device, recipe.threads, context.executor.workers()),
@@ -79,7 +85,7 @@ def record_of(plan: StudyPlan, scores: StudyScores, command: str, makers: Sequen
         class_names=context.data.labels.names,
         missed=tuple(_missed_pictures(context.data, scores.summary)),
         made_by=describe_makers(makers),
-        warnings=tuple(_warnings(plan)),
+        warnings=(*_warnings(plan, arms), *single_predictions(scores.summary, context.data.labels.names)),
         cells=tuple(cells for cells in scores.cells if cells.absent in scores.summary.subsets),
         on_cores=context.device == "cpu",
         starts=name_starts(recipe),
@@ -111,10 +117,18 @@ def _arm_record(plan: StudyPlan, arm: ArmConfig) -> ArmRecord:
         drawing={part.source: part.drawing_in_words for part in run.parts if part.drawing},
         # There is no accuracy without validation images.
         val_top1=None if None in accuracies else float(np.mean(accuracies)),
+        val_curve=_mean_curve([training.get("history", []) for training in trainings]),
         seconds=device_seconds(plan, run),
         started_from=train.origin_arm or "",
         trained=trained,
     )
+
+
+def _mean_curve(histories: Sequence[Sequence[Mapping[str, float]]]) -> dict[int, float]:
+    """Return the validation accuracy by step, a mean over seeds, for the steps at which every seed was validated."""
+    curves = [{int(entry["step"]): entry["val_top1"] for entry in history} for history in histories]
+    steps = [step for step in curves[0] if all(step in curve for curve in curves)]
+    return {step: float(np.mean([curve[step] for curve in curves])) for step in steps}
 
 
 def device_seconds(plan: StudyPlan, run: TrainingRun) -> dict[str, float]:
@@ -155,7 +169,42 @@ def _notes(plan: StudyPlan, scores: StudyScores) -> Iterator[str]:
     yield from plan.describe_found()
 
 
-def _warnings(plan: StudyPlan) -> Iterator[str]:
+def last_rise(curve: Mapping[int, float], images: int) -> float | None:
+    """Return by how many points the accuracy rose in the last quarter of a training. None if it may be chance.
+
+    Args:
+        curve: The accuracy on `images` validation images, in percent, by step.
+    """
+    if not curve:
+        return None
+    last = max(curve)
+    before = [step for step in curve if step <= (1 - LAST_PART) * last]
+    if not before:
+        return None
+    share = curve[last] / 100
+    two_errors = 200 * math.sqrt(share * (1 - share) / images)
+    rise = curve[last] - curve[max(before)]
+    return rise if rise >= max(LEAST_RISE, two_errors) else None
+
+
+def single_predictions(summary: Summary, names: Sequence[str]) -> Iterator[str]:
+    """Yield a warning for each arm that predicts one class for nearly all images, if most images show others."""
+    for side, reports in summary.class_reports.items():
+        for arm, report in reports.items():
+            if report.matrix is None:
+                continue
+            counts = np.array(report.matrix)
+            label = int(counts.sum(axis=0).argmax())
+            predicted = float(counts[:, label].sum() / counts.sum())
+            shown = float(counts[label].sum() / counts.sum())
+            if predicted >= NEARLY_ALL and shown < 0.5:
+                yield (
+                    f"Warning: {arm} predicts {names[label]} for {100 * predicted:.0f} % of the images of {side}, and "
+                    f"{100 * shown:.0f} % show it."
+                )
+
+
+def _warnings(plan: StudyPlan, arms: Sequence[ArmRecord]) -> Iterator[str]:
     """Yield reasons to doubt the answer, whatever its numbers, such as a class that a filter emptied."""
     for notice in (*plan.context.notices, *describe_starts_seen(plan.context), *plan.doubts()):
         yield f"Warning: {notice}."
@@ -164,6 +213,14 @@ def _warnings(plan: StudyPlan) -> Iterator[str]:
         copies = images.describe_copies() if isinstance(images, ShardDataset) else ""
         if copies:
             yield f"Warning: of the source {name}, {copies}."
+    images = len(plan.context.data.val)
+    for record in arms:
+        rise = last_rise(record.val_curve, images)
+        if rise is not None:
+            yield (
+                f"Warning: the validation accuracy of {record.name} still rose by {rise:.1f} points in the last "
+                "quarter of its training: increase train.steps."
+            )
     names = plan.context.data.labels.names
     for arm in plan.recipe.arms:
         learned = {*np.unique(plan.arm(arm.name).open_mixture().labels).tolist()}
