@@ -180,7 +180,7 @@ def test_a_truncated_shard_is_told_before_anything_is_drawn(tmp_path, labels, ge
     run(tmp_path, labels, generator, config, shards=[0])
     tar = tmp_path / "000000.tar"
     tar.write_bytes(tar.read_bytes()[:5000])
-    with refused("000000.tar", "--repair", kind=GenrobustError):
+    with refused("000000.tar", "delete", kind=GenrobustError):
         run(tmp_path, labels, generator, config)
     assert sorted(contents(tmp_path)) == ["000000.json", "000000.parquet", "000000.tar", "unfinished.json"]
     (tmp_path / "000000.json").unlink()

@@ -182,7 +182,7 @@ def stop_after(job, out, steps, **changes):
 def test_a_damaged_state_is_named_and_kept(job, tmp_path, name):
     stop_after(job, tmp_path, 4)
     (tmp_path / name).write_bytes(b"not safetensors")
-    with refused(name, "--repair", kind=GenrobustError):
+    with refused(name, "delete", kind=GenrobustError):
         job.run(tmp_path)
     assert contents(tmp_path)[name] == b"not safetensors"
 

@@ -142,7 +142,9 @@ def shard_rows(folder: Path, index: int, columns: Sequence[str]) -> pa.Table:
     """
     artifact, name = Artifact(folder), shard_name(index)
     parquet = artifact.path(f"{name}.parquet", name)
-    with reading(parquet, pa.ArrowException, ValueError, KeyError, then=f": {artifact.remedy}", kind=GenrobustError):
+    with reading(
+        parquet, pa.ArrowException, ValueError, KeyError, then=f": {artifact.remedy_of(name)}", kind=GenrobustError
+    ):
         return pq.ParquetFile(parquet).read(columns=list(columns)).select(list(columns)).cast(schema_of(columns))
 
 

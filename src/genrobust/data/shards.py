@@ -178,9 +178,8 @@ def done_shards(folder: Path) -> list[int]:
         shard = dataset.part(shard_name(index))
         lacking = dataset.lacks(shard.files) if shard is not None else []
         if lacking:
-            raise GenrobustError(
-                f"{folder / lacking[0]} is missing, or has another size than was written: {dataset.remedy}"
-            )
+            remedy = dataset.remedy_of(shard_name(index))
+            raise GenrobustError(f"{folder / lacking[0]} is missing, or has another size than was written: {remedy}")
     return done
 
 
@@ -238,7 +237,6 @@ class ShardDataset(ImageSet):
         counts: list[int] = []
         hashes: list[bytes] = []
         columns: dict[str, list[np.ndarray]] = {"label": [], "offset": [], "size": []}
-        then = self._artifact.remedy
         self._artifact.fetch_files(f"{shard_name(index)}.parquet" for index in self._done)
         # One shard at a time, so that only the index of all shards is in memory.
         for index in self._done:
@@ -249,8 +247,10 @@ class ShardDataset(ImageSet):
             counts.append(images.num_rows)
             keys += images["key"].to_pylist()
             styles += [sys.intern(style or "") for style in images["style"].to_pylist()]
-            path = self.folder / f"{shard_name(index)}.parquet"
-            with reading(f"the hashes in {path}", TypeError, ValueError, then=f": {then}", kind=GenrobustError):
+            then = f": {self._artifact.remedy_of(shard_name(index))}"
+            with reading(
+                f"the hashes of shard {index} of {self.folder}", TypeError, ValueError, then=then, kind=GenrobustError
+            ):
                 hashes.append(bytes.fromhex("".join(images["image_sha256"].to_pylist())))
             for name, of_shards in columns.items():
                 of_shards.append(images[name].to_numpy())
@@ -305,7 +305,7 @@ class ShardDataset(ImageSet):
         start = index % len(self) * _HASH_BYTES
         if hashlib.sha256(data).digest() != self._sha256[start : start + _HASH_BYTES]:
             problem = f"the image {self.keys[index]} in {path} has changed since it was written"
-            raise GenrobustError(f"{problem}: {self._artifact.remedy}")
+            raise GenrobustError(f"{problem}: {self._artifact.remedy_of(path.stem)}")
         return data
 
     def known_contents(self) -> np.ndarray:

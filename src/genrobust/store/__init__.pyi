@@ -1,6 +1,5 @@
 from .artifact import (
     Artifact as Artifact,
-    Damage as Damage,
     artifact_folder as artifact_folder,
     artifacts as artifacts,
     fetch_artifacts as fetch_artifacts,

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from genrobust.core import GenrobustError, NewerVersion, UserError, digest, reading, slug
 from genrobust.store.file_hashes import hash_file, hash_once
@@ -40,13 +39,6 @@ LONGEST_WORD = 60  # characters before the hash in the name of a folder
 SYSTEM_FILES = (".DS_Store", "Thumbs.db", "desktop.ini", "Desktop.ini")
 _PART = re.compile(r"\d{6}\.")  # start of the names of a part's files
 _MANIFESTS = re.compile(rf"{MANIFEST}|{UNFINISHED}|\d{{6}}\.json")  # manifests of an artifact and its parts
-
-
-class Damage(NamedTuple):
-    """A file of an artifact that has changed since it was written, and what is wrong with it."""
-
-    path: Path
-    what: str
 
 
 def artifact_folder(folder: Path, word: str, inputs: object) -> Path:
@@ -87,7 +79,11 @@ class Artifact:
     @property
     def remedy(self) -> str:
         """What to do about damage, for messages."""
-        return f"genrobust verify {shlex.quote(str(self.folder))} --repair sets it aside, and a rerun makes it again"
+        return f"delete {self.folder}, and a rerun makes it again"
+
+    def remedy_of(self, part: str) -> str:
+        """Say what to do about damage of a part, for messages. The other parts stay."""
+        return f"delete {self.folder / part}.*, and a rerun makes it again"
 
     def fetch(self) -> Artifact:
         """Update the manifests from the URL of the folder, and remove files that they no longer describe."""
@@ -136,7 +132,7 @@ class Artifact:
         A process reads an unchanged file once for this.
 
         Args:
-            remedy: What to do about damage, for messages. By default `Artifact.remedy`.
+            remedy: What to do about damage, for messages.
 
         Raises:
             UserError: The artifact or its part is not finished.
@@ -146,7 +142,8 @@ class Artifact:
         if manifest is None:
             raise UserError(f"{self.folder}: {part} is not finished")
         path = self.folder / name
-        with reading(path, KeyError, ValueError, then=f": {remedy or self.remedy}", kind=GenrobustError):
+        remedy = remedy or (self.remedy_of(part) if part else self.remedy)
+        with reading(path, KeyError, ValueError, then=f": {remedy}", kind=GenrobustError):
             expected = manifest.files[name].sha256
             self.fetch_files([name])
             if hash_once(path) != expected:
@@ -191,15 +188,15 @@ class Artifact:
                 lacking.append(name)
         return lacking
 
-    def damage(self) -> Iterator[Damage]:
-        """Read all files, and yield those that have changed, with manifests and finished parts.
+    def damage(self) -> dict[Path, str]:
+        """Read all files, and describe those that have changed, with manifests and finished parts.
 
         Raises:
             NewerVersion: A newer version of genrobust wrote a manifest.
         """
         if not self.is_finished and not self.is_begun:
-            yield Damage(self.folder / MANIFEST, f"{self.folder} holds files, and no {MANIFEST}: {self.remedy}")
-            return
+            return {self.folder / MANIFEST: f"{self.folder} holds files, and no {MANIFEST}: {self.remedy}"}
+        damage: dict[Path, str] = {}
         manifests = [MANIFEST]
         if not self.is_finished:
             manifests = [UNFINISHED, *(_part_manifest(part) for part in self.parts())]
@@ -210,11 +207,15 @@ class Artifact:
             except NewerVersion:  # not damaged, as far as this version can say
                 raise
             except GenrobustError as error:
-                yield Damage(self.folder / name, str(error))
+                damage[self.folder / name] = str(error)
         for name, facts in files.items():
-            problem = _find_problem(self.folder / name, facts)
+            path = self.folder / name
+            problem = _find_problem(path, facts)
             if problem:
-                yield Damage(self.folder / name, problem)
+                part = name.partition(".")[0]
+                is_part = _part_manifest(part) in {*files, *manifests}
+                damage[path] = f"{path} {problem}: {self.remedy_of(part) if is_part else self.remedy}"
+        return damage
 
     def begin(self, manifest: Manifest) -> Manifest:
         """Write the manifest of unfinished work, unless the work was begun or finished before. Return the one there is.
@@ -319,25 +320,6 @@ class Artifact:
         self.discard(MANIFEST, UNFINISHED, *(_part_manifest(part) for part in self.parts()))
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def made_with(self, name: str) -> list[str]:
-        """Return the files that are made again together with the file `name`, in the order in which to remove them.
-
-        These are the files of its part, or else all files. If the manifest is damaged, these are all files in a folder
-        with a hash in its name.
-        """
-        try:
-            files = self.manifest().files
-        except GenrobustError:
-            others = sorted(self._file_names()) if hash_in_name(self.folder) else []
-            return [name, *others]
-        part = name.partition(".")[0]
-        part_manifest = _part_manifest(part)
-        has_part = part_manifest in files or (self.folder / part_manifest).exists()
-        if _PART.match(name) and has_part:
-            of_part = {path.name for path in self.folder.glob(f"{part}.*")} - {part_manifest}
-            return [part_manifest, *sorted(of_part)]
-        return [MANIFEST, UNFINISHED, *files]
-
     @property
     def _remote(self) -> Remote | None:
         return remote_of(self.folder) if self._mirrored else None
@@ -380,7 +362,8 @@ class Artifact:
             file.write(content)
 
     def _read_manifest(self, name: str) -> Manifest:
-        return read_manifest(self.folder / name, self.remedy)
+        remedy = self.remedy_of(name.removesuffix(".json")) if _PART.match(name) else self.remedy
+        return read_manifest(self.folder / name, remedy)
 
 
 def link(path: Path, folder: Path) -> None:
@@ -428,10 +411,10 @@ def _find_problem(path: Path, facts: FileFacts) -> str:
     try:
         size = path.stat().st_size
         if size != facts.size:
-            return f"{path} has {size:,} bytes instead of {facts.size:,}"
-        return "" if hash_file(path) == facts.sha256 else f"{path} has changed since it was written"
+            return f"has {size:,} bytes instead of {facts.size:,}"
+        return "" if hash_file(path) == facts.sha256 else "has changed since it was written"
     except OSError as error:
-        return f"cannot read {path}: {error.strerror}"
+        return f"cannot be read: {error.strerror}"
 
 
 def _part_manifest(part: str) -> str:

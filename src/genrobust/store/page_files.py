@@ -16,7 +16,7 @@ from genrobust.store.files import MANIFEST, lock, make_folder, remove_leftovers,
 from genrobust.store.manifest import Manifest
 
 PAGES = "pages"  # kind of the artifact of a report, an audit or a benchmark
-# What to do about a changed file, which verify --repair does not remove.
+# What to do about a changed file.
 REWRITE = "move it away and rerun the command that wrote it"
 
 

@@ -1,9 +1,8 @@
-"""`verify` finds what is damaged of ours, and neither checks, moves nor names a file of the user's."""
+"""`verify` finds what is damaged of ours, and neither checks nor names a file of the user's."""
 
 from __future__ import annotations
 
 import io
-import shutil
 import tarfile
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_study import contents, genrobust
+from small_study import contents, delete_named, genrobust
 
 from genrobust.core import Sample, UserError
 from genrobust.data import (
@@ -20,9 +19,8 @@ from genrobust.data import (
     missing_shards,
     write_shard,
 )
-from genrobust.store import Artifact, Manifest, artifact_folder, lock, write_files
+from genrobust.store import Artifact, Manifest, artifact_folder, write_files
 from genrobust.study import verify_outputs
-from genrobust.study.results.outputs import ASIDE
 
 SHARDS = 3
 
@@ -79,12 +77,9 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
-@pytest.mark.parametrize("repair", [[], ["--repair"]])
-def test_a_folder_without_ours_is_refused_and_stays(home: Path, repair: list[str]) -> None:
-    before = contents(home)
+def test_a_folder_without_ours_is_refused(home: Path) -> None:
     for place in (home, *(path for path in home.iterdir() if path.is_dir()), home / "nowhere"):
-        genrobust("verify", place, *repair, code=2, said=str(place))
-    assert contents(home) == before
+        genrobust("verify", place, code=2, said=str(place))
 
 
 def test_a_manifest_of_another_program_is_refused_by_all_that_reads_or_makes_datasets(home: Path) -> None:
@@ -102,16 +97,9 @@ def test_a_manifest_of_another_program_is_refused_by_all_that_reads_or_makes_dat
 def test_files_of_the_user_s_beside_ours_are_not_named(home: Path) -> None:
     checkpoint = make_checkpoint(home)
     write(checkpoint, "thesis.txt")
-    before = contents(home)
-    for repair in ([], ["--repair"]):
-        assert "all 1 artifacts" in genrobust("verify", home, *repair).stdout
-    assert contents(home) == before
+    assert "all 1 artifacts" in genrobust("verify", home).stdout
     write(checkpoint, "model.safetensors", content=b"other")
-    assert "model.safetensors" in genrobust("verify", home, code=1).stdout
-    genrobust("verify", home, "--repair")
-    ours = {f"checkpoints/{checkpoint.name}/{name}" for name in ("model.safetensors", "info.json", "manifest.json")}
-    moved = {f"{ASIDE}/1/{name}" if name in ours else name: content for name, content in before.items()}
-    assert contents(home) == moved | {f"{ASIDE}/1/checkpoints/{checkpoint.name}/model.safetensors": b"other"}
+    assert list(verify_outputs(home).damaged) == [checkpoint / "model.safetensors"]
 
 
 @pytest.mark.parametrize("name", ["000001.tar", "000001.parquet", "000001.json"])
@@ -128,66 +116,39 @@ def test_what_is_missing_or_cut_is_found_before_the_dataset_is_finished_too(data
         (dataset / name).write_bytes(whole)
 
 
-def test_repair_sets_aside_the_damaged_shards_and_loses_nothing(dataset: Path) -> None:
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_the_named_shards_alone_are_made_again(dataset: Path, tmp_path: Path, is_finished: bool) -> None:
     whole = contents(dataset)
+    if not is_finished:
+        Artifact(dataset).reopen()
     flip(dataset / "000001.tar", 77777)
-    (dataset / "000002.parquet").unlink()
-    damaged = contents(dataset)
-    genrobust("verify", dataset, code=1, said="--repair")
-    assert contents(dataset) == damaged
-    assert str(dataset / ASIDE / "1") in genrobust("verify", dataset, "--repair").stdout
-    assert missing_shards(dataset, SHARDS) == [1, 2] and Artifact(dataset).is_begun
-    aside = {name for name in damaged if name.startswith(("000001", "000002"))}
-    assert contents(dataset / ASIDE / "1") == {name: damaged[name] for name in aside}
-    genrobust("verify", dataset, code=1, said="not finished")
+    flip(dataset / "000002.json", 777)
+    (out := tmp_path / "runs").mkdir()
+    (out / "generated").symlink_to(dataset)
+    genrobust("verify", out, code=1, said="damaged")
+    delete_named(verify_outputs(out))
+    assert missing_shards(dataset, SHARDS) == [1, 2]
     for shard in (1, 2):
         make_shard(dataset, shard)
     finish_dataset(dataset)
-    shutil.rmtree(dataset / ASIDE)
+    finish_dataset(dataset)
     assert contents(dataset) == whole
-    genrobust("verify", dataset)
 
 
+@pytest.mark.parametrize("damage", [lambda manifest: flip(manifest, 9), Path.unlink])
 @pytest.mark.parametrize("make", [make_checkpoint, lambda out: make_dataset(out / "generated" / "single-4-0123456789")])
-def test_a_damaged_manifest_sets_all_aside_that_is_named_by_a_hash(tmp_path: Path, make) -> None:
+def test_a_damaged_or_missing_manifest_is_named_with_the_folder(tmp_path: Path, make, damage) -> None:
     folder = make(tmp_path)
-    before = contents(tmp_path)
-    flip(folder / "manifest.json", 9)
-    genrobust("verify", tmp_path, "--repair")
-    assert {name.removeprefix(f"{ASIDE}/1/") for name in contents(tmp_path)} == set(before)
-    assert contents(folder) == {}
-
-
-def test_what_lies_behind_a_link_is_verified_and_repaired(dataset: Path, tmp_path: Path) -> None:
-    (out := tmp_path / "runs").mkdir()
-    (out / "generated").symlink_to(dataset)
-    flip(dataset / "000001.tar", 77777)
-    genrobust("verify", out, code=1)
-    genrobust("verify", out, "--repair")
-    assert missing_shards(dataset, SHARDS) == [1] and (out / ASIDE / "1" / "generated" / "000001.tar").is_file()
-
-
-def test_repair_is_refused_while_another_process_writes(dataset: Path) -> None:
-    flip(dataset / "000001.tar", 77777)
-    with lock(dataset), pytest.raises(UserError, match="another process"):
-        assert verify_outputs(dataset).damaged
-        verify_outputs(dataset, repair=True)
-    assert missing_shards(dataset, SHARDS) == []
-
-
-def test_an_artifact_that_lost_its_manifest_is_named_and_set_aside(dataset: Path) -> None:
-    folder = make_checkpoint(dataset.parent)
-    (folder / "manifest.json").unlink()
-    assert list(verify_outputs(dataset.parent).damaged) == [folder / "manifest.json"]
-    verify_outputs(dataset.parent, repair=True)
-    assert not verify_outputs(dataset.parent).damaged and not list(folder.glob("[!.]*"))
+    damage(folder / "manifest.json")
+    assert list(verify_outputs(tmp_path).damaged) == [folder / "manifest.json"]
+    delete_named(verify_outputs(tmp_path))
+    assert not folder.exists()
 
 
 def test_edited_files_of_a_report_are_named_and_stay(tmp_path: Path) -> None:
     write_files({"report.html": "a page", "report.md": "a page"}, tmp_path)
     write(tmp_path, "report.html", content=b"edited")
     (tmp_path / "report.md").unlink()
-    found = verify_outputs(tmp_path, repair=True)
-    assert (found.changed, found.damaged, found.aside) == ((tmp_path / "report.html",), {}, None)
+    found = verify_outputs(tmp_path)
+    assert (found.changed, found.damaged) == ((tmp_path / "report.html",), {})
     genrobust("verify", tmp_path, code=1, said="as genrobust wrote them")
-    assert (tmp_path / "report.html").read_bytes() == b"edited"

@@ -164,5 +164,5 @@ def test_a_damaged_file_is_named_with_its_remedy(few, pool, tmp_path, suffix, da
     PackedImages(few, tmp_path, pool)
     (file,) = tmp_path.rglob(f"*{suffix}")
     file.write_bytes(damage(file.read_bytes()))
-    with refused(suffix, "--repair", kind=GenrobustError):
+    with refused(suffix, "delete", kind=GenrobustError):
         PackedImages(few, tmp_path, pool).pixels(0, 0, (0, 0, 8, 8))

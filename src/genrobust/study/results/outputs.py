@@ -1,18 +1,15 @@
-"""Verifies artifacts: each file against the SHA-256 in the manifest, and sets aside what is made again."""
+"""Verifies artifacts: compares each file with the SHA-256 in the manifest."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 from genrobust.core import GenrobustError, UserError, progress_bar
-from genrobust.store import MANIFEST, PAGES, REWRITE, Artifact, Damage, artifacts, lock, make_folder, refusal
+from genrobust.store import MANIFEST, PAGES, REWRITE, Artifact, artifacts
 
-ASIDE = ".damaged"  # hidden, so that what reads all files of a folder does not read these
-# Kinds whose files people edit: a change is named, and stays.
+# Kinds whose files people edit.
 _EDITED = (PAGES, "export")
 
 
@@ -22,28 +19,22 @@ class Verified:
 
     Attributes:
         checked: The number of artifacts.
-        damaged: The files that are to be made again, and what is wrong with each.
-        changed: The files of reports and exports that someone edited, or that were damaged; they stay.
-        unfinished: The artifacts that are not made to the end.
-        aside: Where what was damaged lies now; None where nothing was moved.
+        damaged: What is wrong with each damaged file, and what to delete.
+        changed: Files of reports and exports that someone edited, or that were damaged.
+        unfinished: The folders of unfinished artifacts.
     """
 
     checked: int
     damaged: dict[Path, str]
     changed: tuple[Path, ...]
     unfinished: tuple[Path, ...]
-    aside: Path | None = None
 
 
-def verify_outputs(folder: Path, repair: bool = False) -> Verified:
-    """Compare every file of the artifacts in `folder` and below it with its SHA-256; other files are not looked at.
-
-    `repair` moves what is damaged, and what is made again together with it, into the subfolder `ASIDE`, so that the
-    commands that made it make it again: of a dataset the damaged shards alone.
+def verify_outputs(folder: Path) -> Verified:
+    """Compare every file of the artifacts in `folder` and below it with its SHA-256. Other files are not read.
 
     Raises:
-        UserError: There is no artifact or, with `repair`, another process writes there.
-        GenrobustError: The system refuses to write.
+        UserError: There is no artifact.
     """
     existing = list(artifacts(folder))
     if not existing:
@@ -52,19 +43,16 @@ def verify_outputs(folder: Path, repair: bool = False) -> Verified:
         )
     damaged: dict[Path, str] = {}
     changed: list[Path] = []
-    aside = None
     with progress_bar("verifying", len(existing), "artifacts") as bar:
         for artifact in existing:
-            damages = list(artifact.damage())
-            if damages and _is_edited(artifact):
-                changed += [damage.path for damage in damages if damage.path.exists()]
-            elif damages:
-                damaged |= {damage.path: damage.what for damage in damages}
-                if repair:
-                    aside = _set_aside(folder, artifact, damages, aside)
+            damage = artifact.damage()
+            if damage and _is_edited(artifact):
+                changed += [path for path in damage if path.exists()]
+            else:
+                damaged |= damage
             bar.advance()
     unfinished = tuple(artifact.folder for artifact in existing if artifact.is_begun and not artifact.is_finished)
-    return Verified(len(existing), damaged, tuple(changed), unfinished, aside)
+    return Verified(len(existing), damaged, tuple(changed), unfinished)
 
 
 def _is_edited(artifact: Artifact) -> bool:
@@ -72,28 +60,6 @@ def _is_edited(artifact: Artifact) -> bool:
         return artifact.manifest().kind in _EDITED
     except GenrobustError:
         return False
-
-
-def _set_aside(folder: Path, artifact: Artifact, damages: Sequence[Damage], aside: Path | None) -> Path:
-    """Move what is to be made again into `aside`, or into a new subfolder of `ASIDE`; return that."""
-    if aside is None:
-        aside = next(path for n in count(1) if not (path := folder / ASIDE / str(n)).exists())
-    names = [damage.path.relative_to(artifact.folder).as_posix() for damage in damages]
-    together = dict.fromkeys(other for name in names for other in artifact.made_with(name))
-    try:
-        with lock(artifact.folder):
-            for name in together:
-                _move(artifact.folder / name, aside / artifact.folder.relative_to(folder) / name)
-            artifact.reopen()
-    except OSError as error:
-        raise refusal(folder, error) from error
-    return aside
-
-
-def _move(path: Path, to: Path) -> None:
-    if path.is_file():
-        make_folder(to.parent)
-        shutil.move(path, to)  # a link may lead to another file system
 
 
 def describe_verified(verified: Verified) -> Iterator[str]:
@@ -105,5 +71,3 @@ def describe_verified(verified: Verified) -> Iterator[str]:
         yield f"not finished: {folder}"
     if not (verified.damaged or verified.changed):
         yield f"all {verified.checked:,} artifacts are as they were written"
-    if verified.aside is not None:
-        yield f"set aside, to be deleted once everything is made again: {verified.aside}"
