@@ -133,7 +133,7 @@ def test_what_is_damaged_is_an_error_that_names_it_when_it_is_read(study, kind):
         try:
             with pytest.raises(GenrobustError, match=re.escape(path.name)) as error:
                 read(artifact.folder, study)
-            assert "verify" in str(error.value) and len(str(error.value).splitlines()) <= 3
+            assert "delete" in str(error.value) and len(str(error.value).splitlines()) <= 3
         finally:
             path.write_bytes(whole)
 
@@ -155,7 +155,6 @@ def test_verify_names_what_to_delete_and_the_study_makes_it_again(study, tmp_pat
         theirs[-1].write_text("mine")
     genrobust("verify", out, code=1)
     delete_named(verify_outputs(out))
-    assert not verify_outputs(out).damaged
     assert {path.read_text() for path in theirs} == {"mine"}
     Study(study.recipe, out).run()
     assert not verify_outputs(out).damaged

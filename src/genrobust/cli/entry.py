@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def _mask_streams() -> None:
-    """Mask the secrets in what is written to standard output and error: by commands, logs, tracebacks and libraries."""
+    """Mask the secrets in standard output and error: in results, logs, tracebacks and messages of libraries."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.write = partial(_write_masked, stream.write)  # type: ignore[method-assign]
 

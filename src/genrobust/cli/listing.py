@@ -25,7 +25,7 @@ def list_() -> None:
 
 
 def _registries() -> "dict[str, Registry[Any]]":
-    """What recipes and options name, by where they do."""
+    """Return the registries by the key or option that names their members."""
     from genrobust.generate import MODES
     from genrobust.recipe import AUGMENTATIONS, ENGINES, EXECUTORS, METHODS, READERS, SOURCES
     from genrobust.robustness import ESTIMATORS, METRICS
@@ -60,7 +60,7 @@ def _print_recipes() -> None:
 
 
 def _needs(recipe: "Recipe") -> str:
-    """What a recipe needs and this machine lacks, in words: data, a GPU, files; "" for nothing."""
+    """List what a recipe needs and this machine lacks: data, a GPU, files. Empty for nothing."""
     from genrobust.core import EMBEDDED
 
     if recipe.data.needs:

@@ -62,9 +62,6 @@ def serve(make_app: Callable[[str], Starlette], port: int, opened: Callable[[str
 
     Args:
         port: 0 means a free port.
-
-    Raises:
-        UserError: The port is in use, or may not be used.
     """
     try:
         listener = socket.create_server((HOST, port))

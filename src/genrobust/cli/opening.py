@@ -65,31 +65,25 @@ def open_study(
 
 
 def with_executor(sets: list[str] | None, executor: str | None) -> list[str]:
-    """Return the overrides `sets` with the one that `--executor` stands for.
-
-    Raises:
-        UserError: There is no such executor.
-    """
-    if executor is None:
-        return sets or []
-    from genrobust.recipe import EXECUTORS
-
-    if executor not in EXECUTORS.names():
-        raise UserError(f"--executor: no executor {executor!r}; there are {', '.join(EXECUTORS.names())}")
-    # It is the last one, so the option wins over --set execute.executor.
-    return [*(sets or []), f"execute.executor={executor}"]
+    """Return the overrides `sets` with the one that `--executor` stands for. It is the last one, so it wins."""
+    overrides = list(sets or [])
+    if executor is not None:
+        overrides.append(f"execute.executor={executor}")
+    return overrides
 
 
 def _run_command(recipe: str, sets: list[str] | None, quick: bool, device: str | None) -> str:
     """Return the command that runs the study, for its report."""
-    words = ["genrobust", "run", recipe]
-    if quick:
-        words.append("--quick")
+    overrides = [*(sets or []), f"device={device}"] if device else sets
+    return shlex.join(["genrobust", "run", recipe, *option_words(quick, overrides)])
+
+
+def option_words(quick: bool, sets: list[str] | None) -> list[str]:
+    """Return the words of --quick and --set on a command line."""
+    words = ["--quick"] if quick else []
     for override in sets or []:
         words += ["--set", override]
-    if device:
-        words += ["--set", f"device={device}"]
-    return shlex.join(words)
+    return words
 
 
 def open_studies(
@@ -122,9 +116,6 @@ def list_work(study: "Study", begins: bool = False) -> "list[Row]":
 
     Args:
         begins: The work begins now, so the executor loads what workers need.
-
-    Raises:
-        UserError: The recipe has a mistake that would stop the report after all training.
     """
     study.check()
     rows = study.rows()
@@ -177,11 +168,10 @@ def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -
         parts.append("steps that are not measured yet")
     workers = context.executor.workers()
     with_workers = f", with {workers} workers" if workers > 1 else ""
-    need, free = disk(rows) / 1e9, _free(context.out) / 1e9
-    to.print(
-        f"left: {' and '.join(parts)}{with_workers}; about {need:.2f} GB of {free:.0f} GB free for "
-        f"{escape(str(context.out))}"
-    )
+    need = disk(rows) / 1e9
+    free = _free(context.out) / 1e9
+    disk_space = f"about {need:.2f} GB of {free:.0f} GB free for {escape(str(context.out))}"
+    to.print(f"left: {' and '.join(parts)}{with_workers}; {disk_space}")
     if need > free:
         to.print("[bold yellow]warning:[/] not enough disk space: free some, or choose another --runs")
 
@@ -206,7 +196,8 @@ def _time_left(row: "Row") -> str:
 
 def _free(out: Path) -> int:
     """Return the free bytes on the disk of `out`, which may not exist yet."""
-    return shutil.disk_usage(next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())).free
+    places = (out.absolute(), *out.absolute().parents)
+    return shutil.disk_usage(next(place for place in places if place.exists())).free
 
 
 def _confirm(question: str) -> bool:
@@ -218,15 +209,15 @@ def _confirm(question: str) -> bool:
 
 
 def with_study(function: Function) -> Function:
-    """Make a command of a function of a Study. The options of `open_study` replace the parameter of the study.
+    """Make a command of a function of a Study: the options of `open_study` replace its first parameter.
 
-    The other parameters of the function are options of the command. A parameter that both have gets one value.
+    A parameter that both have is one option.
     """
     return _with_options(open_study, function)
 
 
 def with_studies(function: Function) -> Function:
-    """Make a command of a function of Studies, as `with_study` does, with the options of `open_studies`."""
+    """Make a command of a function of Studies, with the options of `open_studies`. See `with_study`."""
     return _with_options(open_studies, function)
 
 
@@ -251,10 +242,6 @@ def open_named(studies: "Studies", model: str, labels: Path | None) -> "OpenClas
     """Open the classifier that `model` names, with the class names in the file `labels`.
 
     An arm prepares images as its recipe tests it. Its classes have the names that the recipe gives them now.
-
-    Raises:
-        UserError: The model names a recipe without an arm, an unknown arm, or an arm that is not trained and must not
-            be trained now. Or the model cannot be opened.
     """
     from genrobust.classifiers import open_classifier
     from genrobust.study import recipe_and_name

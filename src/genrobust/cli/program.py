@@ -34,33 +34,29 @@ from genrobust.core import (
 from genrobust.store import expand_home, refusal
 
 WORDS = "genrobust.words"  # where a context keeps the words of its command
-STUDY, DATA, USE, START = GROUPS = (  # of commands, in --help and in the reference
-    "Run a study",
-    "Check and clean images",
-    "Use and compare results",
-    "Set up",
-)
-
-# For a command whose parameters are not known.
+STUDY, DATA, USE, START = "Run a study", "Check and clean images", "Use and compare results", "Set up"
+GROUPS = (STUDY, DATA, USE, START)  # in --help and in the reference
+# Settings of a command whose parameters are not known.
 ANY_ARGUMENTS = {"ignore_unknown_options": True, "allow_extra_args": True}
-
-LINES, WIDTH = 3, 1000  # of an error: libraries can list every tensor of a network in theirs
+# Limits of an error message. Messages of libraries can list every tensor of a network.
+LINES, WIDTH = 3, 1000
 
 
 class _Console(Console):
-    """A console that shows foreign texts without what would command the terminal."""
+    """A console that escapes characters of foreign texts that control a terminal."""
 
     def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else escape_unprintable(text, kept="\t\n"), style, control)
 
 
-out_console = _Console(highlight=False, soft_wrap=True, emoji=False)  # wraps no path or YAML line in a pipe
+# With soft_wrap, a path or a line of YAML stays one line in a pipe.
+out_console = _Console(highlight=False, soft_wrap=True, emoji=False)
 err_console = _Console(highlight=False, soft_wrap=True, emoji=False, stderr=True)
 
 
 class _Command(TyperCommand):
-    """A command that reports any error as one message and an exit code: 2 user error, 1 failure."""
+    """A command that reports any error as one message and an exit code: 2 for a user error, 1 for a failure."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta[WORDS] = list(args)
@@ -72,25 +68,37 @@ class _Command(TyperCommand):
             ctx.params = {name: _with_home(value) for name, value in ctx.params.items()}
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise  # the reader, such as head, has closed the pipe; typer ends quietly
-        except (Exception, SystemExit) as error:
-            if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
-                raise  # as rich tells it
-            if isinstance(error, SystemExit) and error.code == signal.SIGTERM:  # Ray's answer to it
+            # The reader, such as head, has closed the pipe. typer ends quietly.
+            raise
+        except SystemExit as error:
+            # rich exits if the pipe is closed.
+            if isinstance(error.__context__, BrokenPipeError):
+                raise
+            # Ray exits at SIGTERM.
+            if error.code == signal.SIGTERM:
                 interrupt(signal.SIGTERM)
-            if is_interrupted():
-                raise KeyboardInterrupt from None
-            if ctx.find_root().params["debug"]:
-                traceback.print_exc()
-            known = error if isinstance(error, GenrobustError) else _explained(error)
-            if known is not None:
-                err_console.print(f"[bold red]error:[/] {escape(_short(str(known)))}")
-                raise typer.Exit(known.exit_code) from None
-            err_console.print(
-                f"[bold red]unexpected {type(error).__name__}:[/] {escape(_short(str(error), LINES - 1))}"
-            )
-            err_console.print("for the traceback, put --debug first: genrobust --debug COMMAND ...")
-            raise typer.Exit(1) from None
+            raise _exit(ctx, error) from None
+        except Exception as error:
+            raise _exit(ctx, error) from None
+
+
+def _exit(ctx: Any, error: BaseException) -> Exception:
+    """Report `error`, and return the exception that ends the command.
+
+    Raises:
+        KeyboardInterrupt: A signal came, which may have caused the error.
+    """
+    if is_interrupted():
+        raise KeyboardInterrupt from None
+    if ctx.find_root().params["debug"]:
+        traceback.print_exc()
+    known = error if isinstance(error, GenrobustError) else _explained(error)
+    if known is not None:
+        err_console.print(f"[bold red]error:[/] {escape(_short(str(known)))}")
+        return typer.Exit(known.exit_code)
+    err_console.print(f"[bold red]unexpected {type(error).__name__}:[/] {escape(_short(str(error), LINES - 1))}")
+    err_console.print("for the traceback, put --debug first: genrobust --debug COMMAND ...")
+    return typer.Exit(1)
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -98,20 +106,10 @@ COMMANDS: Registry[Callable[..., Any]] = Registry("command", "genrobust.commands
 
 
 class _Program(TyperGroup):
-    """The commands by group, those of COMMANDS behind the program's own; their usage errors hold no secrets."""
+    """The commands by group: own commands first, then tools. Usage errors show no secrets."""
 
     def __init__(self, *, commands: dict[str, Any], **settings: Any) -> None:
-        tools = typer.Typer()
-        for name in COMMANDS.names():
-            try:
-                function = COMMANDS.get(name)
-            except UserError as error:
-                tools.command(name, cls=_Command, rich_help_panel="Others", context_settings=ANY_ARGUMENTS)(
-                    _fail(error)
-                )
-            else:
-                tools.command(name, cls=_Command, rich_help_panel=getattr(function, "group", "Others"))(function)
-        named = {**commands, **typer.main.get_group(tools).commands, **commands}
+        named = {**commands, **_tools(), **commands}
         places = {group: place for place, group in enumerate(GROUPS)}
         order = sorted(named, key=lambda name: places.get(named[name].rich_help_panel, len(places)))
         super().__init__(commands={name: named[name] for name in order}, **settings)
@@ -120,13 +118,27 @@ class _Program(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if hasattr(error, "message"):  # of a usage error, which typer breaks into the lines of a box
+            # A usage error, which typer breaks into the lines of a box.
+            if hasattr(error, "message"):
                 error.message = mask_secrets(error.message)
             raise
 
 
+def _tools() -> dict[str, Any]:
+    """Return the commands of COMMANDS by name."""
+    tools = typer.Typer()
+    for name in COMMANDS.names():
+        try:
+            function, settings = COMMANDS.get(name), {}
+        except UserError as error:
+            function, settings = _fail(error), ANY_ARGUMENTS
+        group = getattr(function, "group", "Others")
+        tools.command(name, cls=_Command, rich_help_panel=group, context_settings=settings)(function)
+    return dict(typer.main.get_group(tools).commands)
+
+
 def _fail(error: UserError) -> Callable[[], None]:
-    """Return a function for a command that cannot be loaded. It raises `error`, which is its help text, too."""
+    """Return a function for a command that cannot be loaded. It raises `error`, which is also its help text."""
 
     def fail() -> None:
         raise error
@@ -136,11 +148,7 @@ def _fail(error: UserError) -> Callable[[], None]:
 
 
 def _with_home(value: Any) -> Any:
-    """Return the value of a parameter with the home folder for ``~/``, which a shell leaves alone in quotes.
-
-    Raises:
-        UserError: It is a URL, other than one of a dataset on the hub, and the parameter takes a folder.
-    """
+    """Replace ``~/`` in the value of a parameter by the home folder. A shell does not do so in quotes."""
     if isinstance(value, Path):
         # Import late: it loads numpy, which is too slow for --help.
         from genrobust.data import is_on_hub
@@ -149,13 +157,14 @@ def _with_home(value: Any) -> Any:
         return value if is_on_hub(value) else local_folder(value)
     if isinstance(value, list | tuple):
         return [_with_home(item) for item in value]
-    if isinstance(value, str):  # such as NAME=~/folder
+    # A text may be NAME=~/folder.
+    if isinstance(value, str):
         return re.sub(r"^([^=/]*=)?(~/.*)", lambda match: (match[1] or "") + expand_home(match[2]), value)
     return value
 
 
 def _explained(error: BaseException) -> GenrobustError | None:
-    """Explain a failure of the system or a library that no code closer to it has explained; None for any other."""
+    """Explain a failure of the system or a library. None for other errors."""
     why = str(error) or type(error).__name__
     match error:
         case OSError(filename=str() | bytes() as name) if error.strerror:
@@ -174,13 +183,15 @@ def _explained(error: BaseException) -> GenrobustError | None:
 
 
 def _short(text: str, most: int = LINES) -> str:
-    """At most `most` lines of `text`, each of a length that a person reads."""
-    lines = [
-        line if len(line) <= WIDTH else f"{line[: WIDTH // 2]} ... {line[-WIDTH // 2 :]}" for line in text.splitlines()
-    ]
-    return "\n".join(
-        lines if len(lines) <= most else [*lines[: most - 1], f"... and {len(lines) - most + 1} more lines"]
-    )
+    """Shorten `text` to `most` lines of up to WIDTH characters."""
+    lines = text.splitlines()
+    if len(lines) > most:
+        lines = [*lines[: most - 1], f"... and {len(lines) - most + 1} more lines"]
+    return "\n".join(map(_shorten, lines))
+
+
+def _shorten(line: str) -> str:
+    return line if len(line) <= WIDTH else f"{line[: WIDTH // 2]} ... {line[-WIDTH // 2 :]}"
 
 
 app = typer.Typer(

@@ -9,12 +9,21 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.opening import list_work, open_studies, print_work, warn_of_images, with_executor, with_study
+from genrobust.cli.opening import (
+    list_work,
+    open_studies,
+    option_words,
+    print_work,
+    warn_of_images,
+    with_executor,
+    with_study,
+)
 from genrobust.cli.options import MODELS, OUT, ArmName, ClassifierLabels, DatasetName, Quick, Run, Sets, option
 from genrobust.cli.program import STUDY, command, err_console, out_console, tell
 from genrobust.core import UserError
 
-if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
+# A command imports what it needs when it runs, so that --help answers at once.
+if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
@@ -22,10 +31,8 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
     from genrobust.robustness import ImageMetric
     from genrobust.study import Row, Study, TrainingRun
 
-
 MetricNames = Annotated[
-    list[str] | None,
-    option("--metric NAME", "A metric of genrobust list; default: top1; repeatable."),
+    list[str] | None, option("--metric NAME", "A metric of genrobust list; default: top1; repeatable.")
 ]
 
 
@@ -45,8 +52,10 @@ def run(study: "Study") -> None:
     out_console.print()
     out_console.print(terminal(view))
     tell(*(_report_path(study, name) for name in files if not name.endswith(".svg")))
-    lines = (f"[bold]{escape(s)}[/]" if s == view.answer.verdict else escape(s) for s in view.answer.sentences)
-    out_console.print("", *lines, sep="\n", soft_wrap=False)
+    out_console.print()
+    for sentence in view.answer.sentences:
+        style = "bold" if sentence == view.answer.verdict else None
+        out_console.print(escape(sentence), style=style, soft_wrap=False)
 
 
 @command(rich_help_panel=STUDY)
@@ -91,17 +100,19 @@ def _print_prompts(study: "Study", dataset: str, count: int) -> None:
         "key": [request.key for request in shown],
         "seed": [str(request.seed) for request in shown],
         "style": [request.style for request in shown],
-        "prompt": [request.prompt for request in shown],  # none of a class-conditional model
+        "prompt": [request.prompt for request in shown],
         "from the real image": [request.source or "" for request in shown],
     }
+    # A class-conditional model has no prompts.
     columns = {head: values for head, values in cells.items() if any(values)}
     table = Table(title=f"{len(shown):,} of {len(requests):,} requests")
     for head in columns:
-        table.add_column(head, overflow="fold")  # never cuts a key or a seed on a narrow screen
+        table.add_column(head, overflow="fold")
     for row in zip(*columns.values(), strict=True):
         table.add_row(*map(escape, row))
     out_console.print(table)
-    if rule := study.recipe.filter_of(dataset):
+    rule = study.recipe.filter_of(dataset)
+    if rule:
         tell(f"after generation, a filter leaves out {rule.in_words()}")
 
 
@@ -159,30 +170,42 @@ def evaluate(
         raise UserError(f"--labels {labels} names the classes of --models: add --models")
     chosen = [image_metric(name) for name in metric or ["top1"]]
     warn_of_images(study)
-    heads = [*(["classifier"] if models else ["arm", "seed"]), *map(escape, study.tests)]
-    tables = [Table(*heads, title=_caption(of)) for of in chosen]
-    overrides = with_executor(sets, ctx.params["executor"])
-    studies = open_studies(ctx, overrides, quick, run, str(address(study.out)), ctx.params["device"])
-    others = (([name], predictions) for name, predictions in predictions_of(study, models or [], studies, labels))
-    for names, predictions in others if models else _arm_predictions(study, arm):
+    if models:
+        heads = ["classifier"]
+        overrides = with_executor(sets, ctx.params["executor"])
+        studies = open_studies(ctx, overrides, quick, run, str(address(study.out)), ctx.params["device"])
+        others = predictions_of(study, models, studies, labels)
+        scored = (([name], predictions) for name, predictions in others)
+    else:
+        heads = ["arm", "seed"]
+        scored = _arm_predictions(study, arm)
+    tables = [Table(*heads, *map(escape, study.tests), title=_caption(of)) for of in chosen]
+    for names, predictions in scored:
         for table, of in zip(tables, chosen, strict=True):
-            tested = study.context.test_sets.items()
-            values = (of.value(predictions[test], images.groups, images.pictures) for test, images in tested)
-            table.add_row(*map(escape, names), *("-" if isnan(v) else f"{v:.{of.digits}f}" for v in values))
+            table.add_row(*map(escape, names), *_values(study, of, predictions))
         _warn_of_labels(", seed ".join(names), predictions)
     out_console.print(*tables)
 
 
+def _values(study: "Study", metric: "ImageMetric", predictions: "Mapping[str, Predictions]") -> "Iterator[str]":
+    """Yield the value of a metric on each test set."""
+    for test, images in study.context.test_sets.items():
+        value = metric.value(predictions[test], images.groups, images.pictures)
+        yield "-" if isnan(value) else f"{value:.{metric.digits}f}"
+
+
 def _warn_of_labels(name: str, predictions: "Mapping[str, Predictions]") -> None:
-    """Warn of the test sets that a classifier answers surely worse than by guessing."""
+    """Warn of the test sets on which a classifier is significantly worse than guessing."""
     from genrobust.report import MISLABELED, is_below_guessing, number, span
     from genrobust.robustness import top1_score
 
-    scores = {test: top1_score(of_test) for test, of_test in predictions.items()}
-    for test in filter(lambda test: is_below_guessing(scores[test]), scores):
-        reached, chance = f"{number(scores[test].value)} % ({span(scores[test])})", number(100 / scores[test].classes)
-        words = f"{name} on {test}: {reached} is surely below guessing ({chance} %): perhaps {MISLABELED}"
-        err_console.print(f"[bold yellow]warning:[/] {escape(words)}")
+    for test, of_test in predictions.items():
+        score = top1_score(of_test)
+        if is_below_guessing(score):
+            reached = f"{number(score.value)} % ({span(score)})"
+            chance = number(100 / score.classes)
+            words = f"{name} on {test}: {reached} is surely below guessing ({chance} %): perhaps {MISLABELED}"
+            err_console.print(f"[bold yellow]warning:[/] {escape(words)}")
 
 
 def _caption(metric: "ImageMetric") -> str:
@@ -200,13 +223,14 @@ def _training_runs(study: "Study", arm: str | None) -> "list[TrainingRun]":
 
 
 def _report_path(study: "Study", name: str) -> "Path":
-    """A file of the study's report, by the link that is called like the study where this leads there."""
-    folder, link = study.report_folder, study.out / study.recipe.name
-    return (link if link.resolve() == folder.resolve() else folder) / name
+    """Return the path of a file of the report, through the link with the name of the study if it leads there."""
+    link = study.out / study.recipe.name
+    is_linked = link.resolve() == study.report_folder.resolve()
+    return (link if is_linked else study.report_folder) / name
 
 
 def _next_steps(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "Iterator[str]":
-    """Yield what to do next: the command that runs what is left, or where the report is and a command that uses it."""
+    """Yield the command that runs what is left, or the path of the report and a command that uses its classifier."""
     from genrobust.report import REPORT
 
     recipe = ctx.params["recipe"]
@@ -224,7 +248,7 @@ def _next_steps(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "I
 
 
 def _describe_newest_run(ctx: typer.Context) -> "Iterator[str]":
-    """Yield a line about the newest finished run of the recipe with more options, which predict and export use."""
+    """Yield a line about the newest finished run of the recipe with more options. predict and export use that run."""
     from genrobust.report import REPORT
     from genrobust.study import finished_runs
 
@@ -236,14 +260,17 @@ def _describe_newest_run(ctx: typer.Context) -> "Iterator[str]":
 
 
 def _answer_arm(study: "Study") -> str:
-    """Return the arm that the report's answer is about, or the reference. Of a group, return the first arm."""
+    """Return the arm of the report's answer, or the reference. Of a group, return the first arm."""
     arm = study.recipe.answer or study.recipe.reference
     return arm if arm in study.recipe.arm_names else study.recipe.groups()[arm][0]
 
 
 def _command_about(ctx: typer.Context, *words: str) -> str:
-    """A command about the study of `ctx`, to be pasted."""
-    given, joined = ctx.params, ["genrobust", *words, *(["--quick"] if ctx.params["quick"] else [])]
-    joined += [word for override in given["sets"] or [] for word in ("--set", override)]
-    joined += ["--device", given["device"]] if given["device"] else []
-    return shlex.join(joined if given["out"] == OUT else [*joined, "--runs", given["out"]])
+    """Return a command about the study of `ctx`, with its options."""
+    given = ctx.params
+    command = ["genrobust", *words, *option_words(given["quick"], given["sets"])]
+    if given["device"]:
+        command += ["--device", given["device"]]
+    if given["out"] != OUT:
+        command += ["--runs", given["out"]]
+    return shlex.join(command)

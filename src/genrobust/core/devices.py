@@ -40,11 +40,7 @@ def available_devices() -> list[str]:
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """Return the device called `name`. "auto" prefers cuda, then mps, then cpu.
-
-    Raises:
-        UserError: This machine has no such device. The message lists its devices.
-    """
+    """Return the device called `name`. "auto" prefers cuda, then mps, then cpu."""
     import torch
 
     devices = available_devices()
@@ -59,9 +55,6 @@ def device_kind(name: str = "auto") -> str:
 
     A kind is returned without a check, because the device may be on another machine. torch, which takes seconds to
     load, is loaded only if necessary.
-
-    Raises:
-        UserError: This machine has no such device.
     """
     if name in KINDS:
         return name

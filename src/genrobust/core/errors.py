@@ -1,4 +1,8 @@
-"""Errors for the user: the library raises them, the command line prints them."""
+"""Errors for the user: the library raises them, the command line prints them.
+
+Bad input raises UserError. A damaged file, or a system that refuses, raises GenrobustError. Docstrings name further
+exceptions only.
+"""
 
 from __future__ import annotations
 

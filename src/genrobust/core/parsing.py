@@ -41,10 +41,6 @@ def parse_yaml(text: str | bytes, source: str) -> Any:
 
     Args:
         source: What `text` is, for messages.
-
-    Raises:
-        UserError: The text is not YAML or not UTF-8, has a tag that runs code, a key twice, an anchor that contains
-            itself, or anchors that repeat too much.
     """
     try:
         loader = _Loader(text.decode("utf-8-sig") if isinstance(text, bytes) else text)

@@ -91,11 +91,7 @@ class Registry(Generic[T]):
             self.get(name)
 
     def get(self, name: str) -> T:
-        """Return the member called `name`.
-
-        Raises:
-            UserError: The name is unknown, several packages offer it, or its package cannot be loaded.
-        """
+        """Return the member called `name`."""
         own = self._registered()
         points = self._entry_points().get(name, [])
         packages = sorted(map(_package_of, points))

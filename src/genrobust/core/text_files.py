@@ -23,9 +23,6 @@ def read_lines(path: Path, option: str) -> Iterator[tuple[int, str]]:
 
     Args:
         option: The option or key that named the file, for messages.
-
-    Raises:
-        UserError: The file cannot be read, or is not UTF-8.
     """
     for number, line in enumerate(_read(path, option).splitlines(), start=1):
         text = line.strip()
@@ -41,10 +38,6 @@ def read_csv(path: Path, option: str) -> Iterator[tuple[int, list[str]]]:
 
     Args:
         option: See `read_lines`.
-
-    Raises:
-        UserError: The file cannot be read, is not UTF-8 or is empty; a row is longer than the header; or a quote is
-            never closed.
     """
     text = _read(path, option)
     first = text.partition("\n")[0]

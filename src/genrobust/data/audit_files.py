@@ -24,12 +24,7 @@ def audit_folder(dataset: Path) -> Path:
 
 
 def read_by_image(folder: Path, images: ImageSet) -> dict[str, list[Any]] | None:
-    """Read the results of the audit in `folder` for each image, by column. None if it is not an audit of these images.
-
-    Raises:
-        GenrobustError: A file has changed since it was written.
-        UserError: A file does not belong to an audit.
-    """
+    """Read the results of the audit in `folder` for each image, by column. None if it is about other images."""
     if not (folder / BY_IMAGE).is_file():
         return None
     with reading(f"the audit in {folder}", pa.ArrowException, ValueError, LookupError, TypeError, then=": audit again"):

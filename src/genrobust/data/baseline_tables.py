@@ -37,10 +37,6 @@ def read_baselines(path: Path, key: str, shifts: Sequence[str]) -> tuple[list[Ba
 
     Args:
         key: The key that names the table, for messages.
-
-    Raises:
-        UserError: There is no such file, a column is missing, a model has two rows for a test set, a cell is no
-            accuracy, or no row has both accuracies. The message names the file, and the column, line or model.
     """
     rows = _read_rows(path, key)
     complete = [row for row in rows if not math.isnan(row.clean) and not math.isnan(row.shifted)]

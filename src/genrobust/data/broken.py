@@ -28,9 +28,6 @@ def without_broken(data: StudyData, broken_of: Callable[[ImageSet], Sequence[int
 
     Args:
         broken_of: Returns the places of the broken images of a set.
-
-    Raises:
-        UserError: No image of a set can be read, or no training image of a class.
     """
     left: dict[str, ImageSet] = {}
     notices = []
@@ -44,11 +41,7 @@ def without_broken(data: StudyData, broken_of: Callable[[ImageSet], Sequence[int
 
 
 def leave_out(places: Collection[int], data: StudyData, key: str, images: ImageSet, why: str) -> Subset:
-    """Return `images`, which are the set `key` of `data`, without the images at `places`.
-
-    Raises:
-        UserError: No image is left, or no training image of a class. The message ends with `why`.
-    """
+    """Return `images`, which are the set `key` of `data`, without the images at `places`."""
     left = Subset(images, np.setdiff1d(np.arange(len(images)), list(places)))
     if not len(left):
         raise UserError(f"data: every image of {images.name} {why}")

@@ -19,10 +19,6 @@ def choose_classes(
     Args:
         find: Returns the id of a class by its word in a list or a line. Raises UserError if there is no such class.
         sets: Words that `wanted` may be if it is no file, for messages.
-
-    Raises:
-        UserError: A word is no class, a class is named twice, or there are too few. The message names the key, or the
-            file and its line.
     """
     if isinstance(wanted, ClassSample):
         if wanted.count > len(ids):

@@ -15,12 +15,7 @@ LONGEST = 255  # characters: the limit of file systems for a folder name
 
 
 def check_class_names(path: Path, names: Collection[str]) -> tuple[str, ...]:
-    """Return the `names` of the classes at `path`.
-
-    Raises:
-        UserError: A name is empty, too long, no valid UTF-8 or has control characters; or two names differ only in
-            case, in Unicode form (é as one letter or two) or in the .0 of a number.
-    """
+    """Return the `names` of the classes at `path`."""
     first: dict[str, tuple[int, str]] = {}
     for place, name in enumerate(names):
         if not _is_valid(name):

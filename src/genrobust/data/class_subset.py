@@ -19,9 +19,6 @@ def of_classes(
     """Return `data` and `classes` with the wanted classes only, in their order. "all" changes nothing.
 
     A shifted test set without an image of these classes is left out, with a notice.
-
-    Raises:
-        UserError: A name is no class, a class is named twice, there are too few, or a set has no image of them.
     """
     if wanted == "all":
         return data, classes

@@ -63,10 +63,6 @@ class FolderClasses:
         Args:
             same_class: Training folder that a group, or its name, means; "" to leave the group out.
             named: Names of groups whose class has another name.
-
-        Raises:
-            UserError: A group means no class; the message names all such groups and what each may mean. Two groups mean
-                one class. `same_class` names a folder that is missing, or gives a training folder another meaning.
         """
         self._check_same_class(same_class)
         labels: dict[str, tuple[int]] = {}
@@ -146,9 +142,6 @@ def classes_of(train: StoredImages, class_names: Mapping[str, str] | None = None
 
     Args:
         class_names: Names to show and to use in prompts, by folder.
-
-    Raises:
-        UserError: There are fewer than two classes, two have the same name, or a key of `class_names` is no folder.
     """
     folders = train.groups
     given = class_names or {}

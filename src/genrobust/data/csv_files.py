@@ -47,10 +47,6 @@ def list_csv(path: Path, labeled: bool = True, columns: TableColumns = TableColu
 
     Args:
         labeled: Read the labels. Otherwise all images are in the group "".
-
-    Raises:
-        UserError: A column is missing; the column `split` has several values; or a path leaves the folder, comes twice,
-            is no image, or has no label. The message names the line.
     """
     table = _read_table(path)
     path_column = _path_column(table, columns.path)

@@ -40,12 +40,7 @@ class DataSource(DataConfig, ABC):
 
 
 def load_data(config: DataConfig) -> StudyData:
-    """Load the images of a study, without the test sets that `with_derived` makes.
-
-    Raises:
-        UserError: A key, a folder, a file or a class is wrong; two test sets have the same name; or a key of
-            `same_class` is a folder or label of no set.
-    """
+    """Load the images of a study, without the test sets that `with_derived` makes."""
     assert isinstance(config, DataSource), f"{type(config)} is registered as a source and extends no DataSource"
     require_there(config.places)
     _require_apart(config)
@@ -73,9 +68,6 @@ def with_derived(data: StudyData, config: DataConfig) -> StudyData:
     """Add the test sets that are made from others.
 
     `load_data` leaves them out, because the search for copies reads the images that they are made from.
-
-    Raises:
-        UserError: A key is wrong, or two test sets have the same name.
     """
     made: dict[str, ImageSet] = {}
     for name, shift in config.shifts.items():

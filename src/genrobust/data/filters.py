@@ -64,11 +64,7 @@ def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -
 
 
 def below(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Return which images score below `threshold`, bool [N]. NaN counts as below.
-
-    Raises:
-        UserError: Every image scores below it.
-    """
+    """Return which images score below `threshold`, bool [N]. NaN counts as below."""
     is_below = ~(scores >= threshold)
     if is_below.all():
         raise UserError(f"every image scores below {threshold:g} (the highest: {scores.max():g}): lower threshold")
@@ -102,9 +98,6 @@ def write_filter(
         rule: Why an image is rejected.
         folder: The folder of the filter, which is named after its `inputs`.
         makers: The judge, as `made_by` returns it.
-
-    Raises:
-        GenrobustError: A score is no number.
     """
     lost = np.flatnonzero(~np.isfinite(scores)).tolist()
     if lost:
@@ -123,9 +116,6 @@ def write_reviewed(images: ShardDataset, review: Review, folder: Path, inputs: I
 
     Args:
         folder: See `write_filter`.
-
-    Raises:
-        UserError: The review is of other images, or rejects all of them.
     """
     review.check(images)
     if len(review.rejected) == len(images):
@@ -155,12 +145,7 @@ def _write(images: ImageSet, rejected: _Rejected, folder: Path, manifest: Manife
 
 
 def read_filter(folder: Path) -> FilterResult:
-    """Read a filter.
-
-    Raises:
-        UserError: There is no such filter.
-        GenrobustError: The filter is damaged.
-    """
+    """Read a filter."""
     with reading_list(folder / _FILE) as (table, facts):
         return FilterResult(
             folder=folder,
@@ -173,11 +158,7 @@ def read_filter(folder: Path) -> FilterResult:
 
 
 def kept_indices(images: ImageSet, filter: FilterResult) -> np.ndarray:
-    """Return the indices of the images that `filter` keeps, int64 and ascending.
-
-    Raises:
-        UserError: The filter is of other images.
-    """
+    """Return the indices of the images that `filter` keeps, int64 and ascending."""
     if images.fingerprint != filter.fingerprint:
         raise UserError(f"{filter.folder} was made for other images than those of {images.name}: filter them again")
     return np.array([i for i, key in enumerate(images.keys) if key not in filter.rejected], dtype=np.int64)

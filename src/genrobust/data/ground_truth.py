@@ -39,9 +39,6 @@ def list_flat(folder: Path) -> Listing:
 
     The classes come from Kaggle's CSV, or from the devkit's ground truth with its meta.mat. The devkit numbers classes
     in an order of its own. The file is searched in `folder`, next to it, and in the folders above.
-
-    Raises:
-        UserError: There is no such file, it is damaged, or it has no class for an image.
     """
     wnid_of, source = _read_truth(folder)
     listing = list_files(folder, lambda name: wnid_of.get(Path(name).stem, ""))

@@ -79,9 +79,6 @@ def find_names(
     Args:
         column_required_in: The sets that must have the column of the rule. The images of another set without this
             column have no name. By default, all sets must have it.
-
-    Raises:
-        UserError: The rule finds no name at all, or a set lacks the column.
     """
     names: dict[str, Names] = {}
     for set_name, images in sets.items():
@@ -109,11 +106,7 @@ def _nothing_found(sets: Mapping[str, ImageSet], rule: ImageRule) -> str:
 
 
 def names_by(key: str, set_name: str, images: ImageSet, rule: ImageRule) -> Names:
-    """Return the name of each image by `rule`, which is the section `key` of the recipe.
-
-    Raises:
-        UserError: The set lacks the column. The message calls the set `set_name`.
-    """
+    """Return the name of each image by `rule`, which is the section `key` of the recipe."""
     if rule.pattern is not None:
         return _names_by_pattern(images, rule.pattern)
     return _names_by_column(_full_key(key, rule), set_name, images, str(rule.column))
@@ -157,11 +150,7 @@ def _as_name(value: Any) -> str | None:
 
 
 def with_styles(data: StudyData, rule: ImageRule | None) -> StudyData:
-    """Return `data` with the styles of the training images, and of the labeled images to retrieve, by `rule`.
-
-    Raises:
-        UserError: A column is unknown, or no image of a set has a style. The message names the key and the set.
-    """
+    """Return `data` with the styles of the training images, and of the labeled images to retrieve, by `rule`."""
     if rule is None:
         return data
     train, notice = _styled(data.train, rule)
@@ -185,10 +174,6 @@ def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | No
 
     The shifted validation set counts as a test set. A set without a rule does not change. A set has no groups if its
     rule gives each image a group of its own that no other test set has.
-
-    Raises:
-        UserError: A rule names no test set, a column is unknown, an image has no group, or a set has one group. The
-            message names the key, the set and the first image.
     """
     if rules is None:
         return data
@@ -291,11 +276,7 @@ def with_groups_apart(data: StudyData, rule: ImageRule | None) -> StudyData:
 
 
 def check_groups_apart(data: StudyData, rule: ImageRule | None) -> StudyData:
-    """Return `data` with a notice if the `rule` of APART finds a name for some images only.
-
-    Raises:
-        UserError: The rule finds no name in any set, or the training images lack its column.
-    """
+    """Return `data` with a notice if the `rule` of APART finds a name for some images only."""
     if rule is None:
         return data
     learned = {images.name: images for images in data.learned.values()}

@@ -12,11 +12,7 @@ HELD_OUT = 0.1  # default share of each class
 
 
 def kept_together(images: ImageSet, rule: ImageRule | None) -> Names | None:
-    """Return for each image the name that it shares with images that belong together. None without a `rule` of APART.
-
-    Raises:
-        UserError: The set has no such column.
-    """
+    """Return for each image the name of its group by the `rule` of APART. None without a rule."""
     return None if rule is None else names_by(APART, images.name, images, rule)
 
 
@@ -34,9 +30,6 @@ def hold_back(train: ImageSet, share: float, together: Names | None = None) -> t
     Args:
         together: Names of groups of images that stay on one side, None for an image of no group. A group counts for the
             class and style of its first image. Groups larger than the share come last.
-
-    Raises:
-        UserError: Nothing can be held out.
     """
     if share == 0:
         return train, Subset(train, (), "val")

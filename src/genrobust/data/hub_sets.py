@@ -28,10 +28,6 @@ def fetch_dataset(path: Path) -> Path:
     What is in the cache is used without a network. With a revision, it is not downloaded again. Without one, it is
     downloaded again if the hub has a newer version. A pattern in the last part, such as ``data/train-*.parquet``,
     downloads the files that match. No code of a dataset is run.
-
-    Raises:
-        UserError: The address is wrong, or the dataset has no such folder.
-        GenrobustError: The download fails.
     """
     if not is_on_hub(path):
         return path

@@ -57,10 +57,6 @@ def read_image(source: Path | bytes, name: str | None = None, side: int | None =
     Args:
         name: The name of encoded bytes in messages.
         side: Decode a JPEG at a half, a quarter or an eighth of its size, with `side` pixels or more. This is faster.
-
-    Raises:
-        UserError: The file is missing, empty, no image, truncated or too large to decode safely, or its gray values are
-            out of range.
     """
     where = str(source) if isinstance(source, Path) else (name or "image")
     try:
@@ -110,10 +106,6 @@ def walk_images(folder: Path, below: str = "", any_format: bool = False) -> Iter
 
     Args:
         any_format: Yield images of formats that genrobust does not read, too.
-
-    Raises:
-        UserError: A folder cannot be read, a link leads back to a folder that contains it, or an image has a format
-            that genrobust does not read.
     """
     unread: list[str] = []
     # Folders that are left to list, each with the real paths of the folders that contain it.

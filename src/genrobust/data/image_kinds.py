@@ -114,9 +114,6 @@ def as_reader(images: ImagesConfig, key: str = "") -> Reader:
 
     Args:
         key: The key of the recipe that names the images, for messages.
-
-    Raises:
-        UserError: The images are made from other images.
     """
     if isinstance(images, DerivedSets):
         raise UserError(f"{key}.kind: {images.kind} are made from test images: name them under data.shifts")

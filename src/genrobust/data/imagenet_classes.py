@@ -60,9 +60,6 @@ def label_space(classes: ClassSample | Sequence[str] | str, class_names: Mapping
     """Return the classes that the keys `classes` and `class_names` of ``source: imagenet`` name, in ImageNet's order.
 
     Their ids are WordNet ids.
-
-    Raises:
-        UserError: An unknown class, one that is listed twice, or a key of `class_names` that is no class.
     """
     chosen = _chosen_wnids(classes)
     kind = class_names if isinstance(class_names, str) else "unique"

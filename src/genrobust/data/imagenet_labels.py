@@ -16,9 +16,6 @@ def wordnet_ids(stored: StoredImages, official: tuple[str, ...] | None = None) -
     Args:
         official: Sorted WordNet ids of the classes of the set. Numbers index these if none is too large. Otherwise they
             index all 1,000.
-
-    Raises:
-        UserError: The labels have 1,000 names that are not ImageNet's.
     """
     has_own_names = len(stored.label_names) == len(wnids()) and not set(stored.label_names) & set(wnids())
     if has_own_names:

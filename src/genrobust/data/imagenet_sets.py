@@ -56,9 +56,6 @@ class OfficialSet:
 
         Classes may be named by WordNet id, by number or by name. Numbers go from 0 to 999; in a tar or table of a set
         over 200 classes, also from 0 to 199. `same_class` maps other words to WordNet ids.
-
-        Raises:
-            UserError: A class of the study that the set should hold is missing, or a word means no class.
         """
         path = stored.path
         labels = classes.labels_of(path, stored.groups, same_class, wordnet_ids(stored, self.wnids()))
@@ -109,12 +106,7 @@ class ImageNetReader(Reader):
     official: ClassVar[OfficialSet]
 
     def open(self, name: str, classes: FolderClasses, same_class: Mapping[str, str]) -> Mapping[str, ImageSet]:
-        """Open the set at `path`.
-
-        Raises:
-            UserError: The study's classes are not ImageNet's, a class that the set should hold is missing, or a word
-                means no class.
-        """
+        """Open the set at `path`."""
         self.require_imagenet(name, classes)
         return {name: self.official.read(name, open_stored(self.path), classes, same_class)}
 

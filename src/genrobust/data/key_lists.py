@@ -22,12 +22,7 @@ def write_list(path: Path, manifest: Manifest, columns: Mapping[str, Any], schem
 
 @contextmanager
 def reading_list(path: Path) -> Iterator[tuple[pa.Table, Mapping[str, Any]]]:
-    """Yield the table and the facts about it that `write_list` wrote. An error in the block is reported as damage.
-
-    Raises:
-        UserError: There is no such list, or another version of genrobust wrote it.
-        GenrobustError: It is damaged.
-    """
+    """Yield the table and the facts about it that `write_list` wrote. An error in the block is reported as damage."""
     artifact = Artifact(path.parent)
     about = artifact.manifest().about
     then = f": {artifact.remedy}"

@@ -24,10 +24,6 @@ def open_images(
     Args:
         same_class: Training folder that a group means, "" to leave the group out.
         by_name: Sort the images by name.
-
-    Raises:
-        UserError: A group means no class, two groups mean the same class, a class folder is inside another, or no image
-            is left.
     """
     same_class = same_class or {}
     stored, styles = by_style(stored, classes, same_class)
@@ -51,9 +47,6 @@ def by_style(
 
     Folders STYLE/CLASS are those of which none at the top is a class. Anything else is returned unchanged, without
     styles. A style that `same_class` leaves out is skipped.
-
-    Raises:
-        UserError: A folder cannot be read, or a style holds images outside of its class folders.
     """
 
     def is_class(name: str) -> bool:

@@ -80,9 +80,6 @@ class ListedImages(ImageSet):
             styles: Style of each group, where it has one.
             border: Pixels to cut off at each side.
             protocol: Description of what is special about the set.
-
-        Raises:
-            UserError: No image has a label.
         """
         self.name = name
         self.protocol = protocol
@@ -179,9 +176,6 @@ def list_packed(
 
     Args:
         open_file: Opens one of the files.
-
-    Raises:
-        UserError: A file cannot be read, or its labels have other names than those of the first file.
     """
     opened: list[PackedFile] = []
     stamps: list[tuple[int, int]] = []
@@ -238,10 +232,6 @@ def list_folder(folder: Path, groups: Collection[str], classes: Collection[str] 
 
     Args:
         classes: Names of further classes. No folder inside a group may have one of these names.
-
-    Raises:
-        UserError: A folder cannot be read, an image is empty or no regular file, a link leads in a circle, or a folder
-            of one class is inside that of another.
     """
 
     def scan(group: str) -> list[ImageFile]:
@@ -317,11 +307,7 @@ def list_images(
 
 
 def stamp(file: Path | os.DirEntry[str]) -> tuple[int, int]:
-    """Return the size of a file in bytes and its time of change in ns.
-
-    Raises:
-        UserError: The file is missing, empty or no regular file.
-    """
+    """Return the size of a file in bytes and its time of change in ns."""
     with reading(os.fspath(file)):
         status = file.stat()
     # A named pipe would block.

@@ -75,9 +75,6 @@ def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> L
 
     Args:
         labeled: Read the labels. Otherwise all images are in the group "".
-
-    Raises:
-        UserError: A file or a column cannot be used; the message names it.
     """
     read_row_group = lru_cache(maxsize=CACHED)(_ParquetFile.images)
     lock = Lock()

@@ -15,9 +15,6 @@ def retrieve(pool: ImageSet, wanted: ImageSet, match_styles: bool = True) -> Sub
 
     Images are taken in the `fair_order` of the pool. If a style runs out in a class, other images of the class replace
     it. If a class runs out, it stays smaller. So the result is never larger than `wanted`.
-
-    Raises:
-        UserError: The pool has no image of a wanted class.
     """
     order = fair_order(pool)
     labels = np.asarray(pool.labels)[order]

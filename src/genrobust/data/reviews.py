@@ -44,11 +44,7 @@ class Review:
 
 
 def read_review(file: Path) -> Review:
-    """Read a review.
-
-    Raises:
-        UserError: There is no such file, or it is no review.
-    """
+    """Read a review."""
     errors, then = (ValueError, KeyError, TypeError, AttributeError), ": genrobust view writes a review"
     with reading(f"the review {file}", *errors, then=then):
         content = parse_json(file.read_bytes())
@@ -58,11 +54,7 @@ def read_review(file: Path) -> Review:
 
 
 def review_of(images: ShardDataset) -> Review:
-    """Read the review of a dataset, ``NAME.review.json`` next to its folder. Without a file, it has no decisions.
-
-    Raises:
-        UserError: The file is no review, or a review of other images.
-    """
+    """Read the review of a dataset, ``NAME.review.json`` next to its folder. Without a file, it has no decisions."""
     folder = images.folder.resolve()
     file = folder.with_name(f"{folder.name}.review.json")
     if not file.exists():
@@ -77,10 +69,6 @@ def decide(images: ShardDataset, keys: Sequence[str], reason: str | None) -> Rev
 
     Args:
         reason: Reason to reject the images. "" accepts them, and None takes the decision back.
-
-    Raises:
-        UserError: The file is no review of these images, or cannot be written; or the dataset has been removed.
-        GenrobustError: The disk is full.
     """
     # The lock would create the folder again.
     if not images.folder.is_dir():

@@ -77,12 +77,7 @@ def write_search(
 
 
 def read_search(folder: Path, pool: ImageSet, name: str) -> FoundImages:
-    """Read the result of a search in `pool`, as a set called `name`.
-
-    Raises:
-        UserError: There is no such search, or it searched other images.
-        GenrobustError: The search is damaged.
-    """
+    """Read the result of a search in `pool`, as a set called `name`."""
     with reading_list(folder / _FILE) as (table, facts):
         keys = table["key"].to_pylist()
         labels = table["label"].to_numpy().astype(np.int64)

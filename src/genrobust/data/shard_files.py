@@ -135,11 +135,7 @@ def _add_sample(tar: tarfile.TarFile, sample: Sample, png: bytes) -> dict[str, A
 
 
 def shard_rows(folder: Path, index: int, columns: Sequence[str]) -> pa.Table:
-    """Read `columns` of `SCHEMA` of a done shard, with one row per request.
-
-    Raises:
-        GenrobustError: The shard is damaged.
-    """
+    """Read `columns` of `SCHEMA` of a done shard, with one row per request."""
     artifact, name = Artifact(folder), shard_name(index)
     parquet = artifact.path(f"{name}.parquet", name)
     with reading(
@@ -154,11 +150,7 @@ def schema_of(columns: Sequence[str]) -> pa.Schema:
 
 
 def check_tar(tar: Path) -> None:
-    """Compare a tar with its manifest if genrobust wrote it. A process reads each tar once.
-
-    Raises:
-        GenrobustError: The tar differs.
-    """
+    """Compare a tar with its manifest if genrobust wrote it. A process reads each tar once."""
     manifest = tar.with_suffix(".json")
     if manifest.is_file() and is_ours(manifest):
         Artifact(tar.parent).path(tar.name, tar.stem)

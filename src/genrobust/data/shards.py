@@ -62,11 +62,6 @@ def begin_dataset(
             its classes, are in it, too, and do not decide images.
         inputs: Values that the folder is named after, if its name has a hash.
         makers: The generator, as `made_by` returns it.
-
-    Raises:
-        UserError: The folder holds another dataset (the message names what differs) or other files, or cannot be
-            written.
-        GenrobustError: The manifest is damaged.
     """
     make_folder(folder)
     Artifact(folder).begin(Manifest("dataset", inputs or {}, about, makers or {}))
@@ -102,12 +97,7 @@ def is_dataset(folder: Path) -> bool:
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """Read everything that decides the images of the dataset in `folder`, as flat JSON.
-
-    Raises:
-        UserError: There is no dataset, or another version of genrobust wrote it.
-        GenrobustError: The manifest is damaged.
-    """
+    """Read everything that decides the images of the dataset in `folder`, as flat JSON."""
     if not is_dataset(folder):
         raise UserError(
             f"{folder} holds no generated dataset (image folders can be audited and benchmarked, and neither "
@@ -166,11 +156,7 @@ def discard_shards(folder: Path, total: int) -> None:
 
 
 def done_shards(folder: Path) -> list[int]:
-    """Return the indices of the shards that are done, ascending.
-
-    Raises:
-        GenrobustError: A file of a shard is missing or has the wrong size. This check is cheap.
-    """
+    """Return the indices of the shards that are done, ascending."""
     dataset = Artifact(folder)
     total = read_about(folder)["shards"]
     done = sorted(set(range(total)) - set(missing_shards(folder, total)))
@@ -194,12 +180,7 @@ class ShardDataset(ImageSet):
     """
 
     def __init__(self, folder: Path, *, allow_partial: bool = False) -> None:
-        """Open the dataset in `folder`.
-
-        Raises:
-            UserError: Shards are missing, unless `allow_partial`.
-            GenrobustError: A shard is damaged.
-        """
+        """Open the dataset in `folder`."""
         self.folder = Path(folder)
         self.name = "generated"
         self._artifact = Artifact(self.folder)
@@ -215,11 +196,7 @@ class ShardDataset(ImageSet):
         self.fingerprint = digest([decisive, [(index, self._tar_sha256(index)) for index in self._done]])
 
     def label_space(self) -> LabelSpace:
-        """Return the classes with their names to show. These are the prompts, too.
-
-        Raises:
-            UserError: There are fewer than two classes.
-        """
+        """Return the classes with their names to show. These are the prompts, too."""
         names = self.about.get(NAMES) or readable_names(self.class_ids)
         classes = zip(self.class_ids, names.items(), strict=True)
         labels = tuple(ClassLabel(id, shown, shown, name) for id, (name, shown) in classes)
@@ -280,11 +257,7 @@ class ShardDataset(ImageSet):
         return len(self.keys)
 
     def image(self, index: int) -> Image.Image:
-        """Return image `index` as RGB.
-
-        Raises:
-            GenrobustError: The image has changed since it was written, or cannot be decoded.
-        """
+        """Return image `index` as RGB."""
         data = self.encoded(index)
         try:
             return read_image(data, f"{self.keys[index]} in {tar_of(self.folder, int(self._shard[index]))}")
@@ -292,11 +265,7 @@ class ShardDataset(ImageSet):
             raise GenrobustError(str(error)) from None
 
     def encoded(self, index: int) -> bytes:
-        """Return the bytes of image `index`.
-
-        Raises:
-            GenrobustError: They have changed since they were written; the message names the shard and the key.
-        """
+        """Return the bytes of image `index`."""
         path = tar_of(self.folder, int(self._shard[index]))
         self._artifact.fetch_files([path.name])
         with reading(path, kind=GenrobustError), path.open("rb") as file:

@@ -56,12 +56,7 @@ class StoredImages:
 
 
 def open_stored(path: Path) -> StoredImages:
-    """Open a folder, a file, or a pattern such as ``data/train-*.parquet``, on this machine or on the Hugging Face hub.
-
-    Raises:
-        UserError: There is nothing, nothing that genrobust reads, or a generated dataset without some of its shards.
-        GenrobustError: It cannot be downloaded from the hub.
-    """
+    """Open a folder, a file, or a pattern such as ``data/train-*.parquet``, also on the Hugging Face hub."""
     path = fetch_dataset(path)
     listing = _list_packed_or_table(path)
     if listing is None:
@@ -70,11 +65,7 @@ def open_stored(path: Path) -> StoredImages:
 
 
 def stored_listing(path: Path, listing: Listing) -> StoredImages:
-    """Return the images of a `listing` with their groups in order. Numbers are in numeric order: 10 after 9.
-
-    Raises:
-        UserError: A group is no valid name of a class.
-    """
+    """Return the images of a `listing` with their groups in order. Numbers are in numeric order: 10 after 9."""
     label_names = check_class_names(path, listing.label_names)
     groups = check_class_names(path, set(listing.groups))
     numbers = sorted((group for group in groups if group.isdecimal()), key=lambda group: (int(group), group))
@@ -88,10 +79,6 @@ def open_unlabeled(key: str, path: Path) -> ListedImages:
     Args:
         path: What `open_stored` opens, or a folder that has images at any depth.
         key: The key of the recipe that names the path.
-
-    Raises:
-        UserError: There is nothing, nothing that genrobust reads, or no image.
-        GenrobustError: It cannot be downloaded from the hub.
     """
     path = fetch_dataset(path)
     listing = _list_packed_or_table(path, labeled=False)
@@ -103,11 +90,7 @@ def open_unlabeled(key: str, path: Path) -> ListedImages:
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """Return the subfolders of `folder` that are not hidden, sorted by name.
-
-    Raises:
-        UserError: It is missing, unreadable or without subfolders, or holds images outside of class folders.
-    """
+    """Return the subfolders of `folder` that are not hidden, sorted by name."""
     with reading(f"the folder {folder}"):
         entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     for entry in entries:

@@ -45,10 +45,6 @@ def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listi
 
     Args:
         labeled: Read the labels. Otherwise all images are in the group "".
-
-    Raises:
-        UserError: A tar is compressed, damaged or truncated; an image has no class; a key or a file comes twice; a
-            member is a link; or a path leaves the tar. The message names the tar and the key.
     """
     return list_packed(source, tars, lambda tar: _open_tar(tar, labeled))
 

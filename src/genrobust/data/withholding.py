@@ -17,12 +17,7 @@ Cell = tuple[int, str]  # a label and a style
 
 
 def withhold(data: StudyData, rule: WithoutConfig) -> StudyData:
-    """Move the images to retrieve that `rule` excludes to `withheld`.
-
-    Raises:
-        UserError: A pattern matches no cell, a share of the cells leaves a class or a style without any, or no image is
-            left. The message names the key.
-    """
+    """Move the images to retrieve that `rule` excludes to `withheld`."""
     if not rule.cells:
         return data
     pool = data.retrieval

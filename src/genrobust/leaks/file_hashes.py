@@ -19,11 +19,7 @@ BATCH = 10_000
 
 
 def hash_contents(images: ImageSet) -> np.ndarray | None:
-    """Return the SHA-256 of the file of each image, uint8 [N, 32]. None if the images are no files.
-
-    Raises:
-        UserError: A file cannot be read.
-    """
+    """Return the SHA-256 of the file of each image, uint8 [N, 32]. None if the images are no files."""
     if not len(images) or images.encoded(0) is None:
         return None
     hashes = np.zeros((len(images), BYTES), dtype=np.uint8)

@@ -24,9 +24,6 @@ def apart_from_tests(data: StudyData, rule: ImageRule | None) -> tuple[StudyData
 
     The other sets do not share names with the shifted validation set either. A set that lacks the column of the rule
     does not change.
-
-    Raises:
-        UserError: No image of a set is left, or no training image of a class.
     """
     if rule is None:
         return data, []

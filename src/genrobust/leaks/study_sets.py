@@ -57,9 +57,6 @@ def without_leaks(
 
     Args:
         chosen_by: Test sets that something is chosen by, or the shifted validation set.
-
-    Raises:
-        UserError: No image of a set is left, or no training image of a class. Or a file cannot be read.
     """
     notices: Notices = []
 
@@ -101,9 +98,6 @@ def without_copies(data: StudyData, contents_of: ContentsOf, beside: Collection[
 
     Args:
         beside: Test sets that count in no mean. They may hold the images of other test sets, with other labels.
-
-    Raises:
-        UserError: No image of a test set is left, or a file cannot be read.
     """
     tests = dict(data.tests)
     first: dict[bytes, _Original] = {}
@@ -139,11 +133,7 @@ def without_copies(data: StudyData, contents_of: ContentsOf, beside: Collection[
 def copies_of_tests(
     name: str, images: ImageSet, tests: Mapping[str, ImageSet], contents_of: ContentsOf, near_copies_of: NearCopiesOf
 ) -> Copies | None:
-    """Return the images of the set `name` that are copies or near copies of images in `tests`. None for none.
-
-    Raises:
-        UserError: A file cannot be read.
-    """
+    """Return the images of the set `name` that are copies or near copies of images in `tests`. None for none."""
     originals, near = _copied_tests(images, tests, contents_of, near_copies_of)
     if not originals:
         return None
@@ -151,11 +141,7 @@ def copies_of_tests(
 
 
 def without_withheld(data: StudyData, contents_of: ContentsOf) -> StudyData:
-    """Leave the exact copies of withheld images out of the images to search.
-
-    Raises:
-        UserError: No image is left, or a file cannot be read.
-    """
+    """Leave the exact copies of withheld images out of the images to search."""
     pool, withheld = data.search_pool, data.withheld
     if pool is None or withheld is None:
         return data

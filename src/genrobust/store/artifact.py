@@ -213,7 +213,7 @@ class Artifact:
             problem = _find_problem(path, facts)
             if problem:
                 part = name.partition(".")[0]
-                is_part = _part_manifest(part) in {*files, *manifests}
+                is_part = _PART.match(name) and _part_manifest(part) in {*files, *manifests}
                 damage[path] = f"{path} {problem}: {self.remedy_of(part) if is_part else self.remedy}"
         return damage
 

@@ -116,9 +116,6 @@ def lock(folder: Path, wait: bool = False) -> Iterator[None]:
 
     The system frees the lock of a killed process. On a file system without locks (NFS without lockd), the existence of
     the file is the lock. Other machines that work at the same URL are not locked out.
-
-    Raises:
-        UserError: Another process holds the lock, unless `wait` is set; or the folder cannot be written to.
     """
     from filelock import FileLock, Timeout
 

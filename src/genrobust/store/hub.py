@@ -17,10 +17,6 @@ def download(spec: str, named: str, patterns: list[str] | None, remedy: str, kin
         patterns: Patterns of the files; None for all files.
         remedy: What the user can do without a network, for messages.
         kind: "dataset", or None for a model.
-
-    Raises:
-        UserError: The name is invalid.
-        GenrobustError: The download fails.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError

@@ -115,11 +115,7 @@ def _require_inside(file: PurePosixPath) -> None:
 
 
 def is_ours(path: Path) -> bool:
-    """Return whether genrobust wrote the manifest at `path`, even if it is damaged.
-
-    Raises:
-        UserError: The file cannot be read.
-    """
+    """Return whether genrobust wrote the manifest at `path`, even if it is damaged."""
     with reading(path), path.open("rb") as file:
         return OURS in file.read(HEAD)
 

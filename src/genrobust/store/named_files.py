@@ -37,12 +37,7 @@ class OutputFile:
     overwrite: bool = False
 
     def check(self) -> Path:
-        """Return the file that `writing` will write, with links resolved.
-
-        Raises:
-            UserError: It has another `ending`, is one of `inputs`, is a folder, or exists without `overwrite`; or the
-                system refuses access.
-        """
+        """Return the file that `writing` will write, with links resolved."""
         path = self.path
         if str(path) == _STDOUT:
             return path

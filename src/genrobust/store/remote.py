@@ -41,11 +41,6 @@ def local_folder(out: Path | str) -> Path:
 
     For a URL that is this machine's copy, below the folder that the environment variable `COPIES` names, or else below
     the user's cache.
-
-    Raises:
-        UserError: The package of the store is not installed, no such bucket, no credentials, no URL of an object store,
-            or a `Path` made of a URL.
-        GenrobustError: The store does not answer.
     """
     text = str(out)
     if not text.strip():

@@ -78,11 +78,7 @@ class DomainSet(DataSource):
         return any(official <= _subfolders(place).keys() for place in _places(folder))
 
     def load(self) -> tuple[StudyData, FolderClasses]:
-        """Load the study. Warn if the number of images is not that of the official set.
-
-        Raises:
-            UserError: A domain is missing or unknown, there is only one, or a domain lacks a class.
-        """
+        """Load the study. Warn if the number of images is not that of the official set."""
         folder, domains = self._find_domains()
         classes, images = self._open(folder, domains)
         if self.protocol == "leave-one-out":

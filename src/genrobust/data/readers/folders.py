@@ -65,12 +65,7 @@ class Folders(FolderSource):
     class_names: dict[str, str] = Field(default_factory=dict)
 
     def load(self) -> tuple[StudyData, FolderClasses]:
-        """Load the study; the clean test set is called "test". Damage inside an image shows when it is decoded.
-
-        Raises:
-            UserError: A missing, unreadable or empty folder, a class without images, an empty file, or a folder that
-                means no class.
-        """
+        """Load the study; the clean test set is called "test". Damage inside an image shows when it is decoded."""
         stored = as_reader(self.train, "data.train").list_stored("data.train")
         styles = domains_in(stored.path)
         if styles:

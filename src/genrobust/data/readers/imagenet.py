@@ -74,12 +74,7 @@ class ImageNet(FolderSource):
         return FolderClasses(labels, labels.ids, unused, imagenet=True)
 
     def load(self) -> tuple[StudyData, FolderClasses]:
-        """Load the study. Warn if a set has other numbers of images than the official one.
-
-        Raises:
-            UserError: A class has no images, the classes of validation images are not known, or a folder or label means
-                no class.
-        """
+        """Load the study. Warn if a set has other numbers of images than the official one."""
         classes = self.folder_classes()
         train_files, test_files = self._find_train_and_test()
         train = TRAIN.read("train", train_files.list_stored("data.train"), classes, self.same_class)

@@ -50,11 +50,7 @@ class ObjectNet(ImageNetReader):
     )
 
     def open(self, name: str, classes: FolderClasses, same_class: Mapping[str, str]) -> Mapping[str, ImageSet]:
-        """Open the images whose label means a class of the study, with the border cut off.
-
-        Raises:
-            UserError: A mapping is missing or damaged, or folders are missing.
-        """
+        """Open the images whose label means a class of the study, with the border cut off."""
         self.require_imagenet(name, classes)
         return {name: read_set(name, self.path, classes.labels, self.map or "one-to-many")}
 

@@ -123,11 +123,7 @@ def audit(
 
 
 def _parse_tests(texts: list[str]) -> dict[str, Path]:
-    """Return the folder of each test set, from ``NAME=DIR``.
-
-    Raises:
-        UserError: A text has another form, a name is there twice, or a folder is missing.
-    """
+    """Return the folder of each test set, from ``NAME=DIR``."""
     from genrobust.data import require_there
 
     tests: dict[str, Path] = {}

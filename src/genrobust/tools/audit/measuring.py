@@ -128,11 +128,7 @@ class Measuring:
     census: Census | None = None
 
     def run(self) -> Audit:
-        """Measure everything.
-
-        Raises:
-            UserError: An empty set, an image that cannot be read, or a classifier that lacks one of the classes.
-        """
+        """Measure everything."""
         dataset = self.sets.dataset
         check_not_empty(dataset)
         # Check the classes of the classifier before the work.

@@ -63,9 +63,6 @@ def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: Leaks, fol
 
     Args:
         name: The name of the dataset on the page.
-
-    Raises:
-        UserError: The folder cannot be written, or holds files with these names that were changed.
     """
     by_image = io.BytesIO()
     columns = {"key": list(sets.dataset.keys), **audit.by_image}

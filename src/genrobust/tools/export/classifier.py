@@ -49,10 +49,6 @@ def export_classifier(
         license: That of the weights, an id of the hub's.
         settings: How the study prepares images for its scores; so does the copy, but for `flip`, which the card names.
         descriptions: The names of classes to show; None for those that the checkpoint was trained with.
-
-    Raises:
-        UserError: What cannot be exported.
-        GenrobustError: The logits differ, or `out` holds files.
     """
     model, info = load_checkpoint(checkpoint)
     info = info if descriptions is None else replace(info, descriptions=dict(descriptions))

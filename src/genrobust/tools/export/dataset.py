@@ -30,10 +30,6 @@ def export_dataset(studies: Studies, what: str, form: Format, out: Path, license
 
     Args:
         license: An id of the hub's.
-
-    Raises:
-        UserError: What cannot be opened or does not belong together.
-        GenrobustError: A damaged dataset, or `out` holds files.
     """
     shards = ShardDataset(studies.folder(what) or Path(what))
     rule = studies.filter_of(what)

@@ -39,11 +39,7 @@ class Content:
         return len(self.indices)
 
     def samples(self) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """Yield the columns and the PNG of each image, and show the progress.
-
-        Raises:
-            GenrobustError: An image has changed since it was written.
-        """
+        """Yield the columns and the PNG of each image, and show the progress."""
         from genrobust.core import progress_bar
 
         rows = (row for batch in self.table.to_batches(ROWS) for row in batch.to_pylist())

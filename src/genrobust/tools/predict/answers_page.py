@@ -25,9 +25,6 @@ def write_page(
 
     The page shows the images by predicted class, the least confident first. If there are too many images, it shows the
     least confident ones of each class.
-
-    Raises:
-        UserError: The folder cannot be written, or holds files with these names that were changed.
     """
     listed = list(answers)
     lines: list[bytes] = []

@@ -70,11 +70,7 @@ class Tuned:
 
 
 class Tuning:
-    """The tuning of `recipe` in the folder `out`, of about `budget` seconds; `command` is what its report quotes.
-
-    Raises:
-        UserError: A variant is no valid arm; no images can choose, or they are all test sets that there are.
-    """
+    """The tuning of `recipe` in the folder `out`, of about `budget` seconds; `command` is what its report quotes."""
 
     def __init__(
         self,
@@ -104,12 +100,7 @@ class Tuning:
         self.tests = [name for name in recipe.evaluate.tests or data.tests if name not in self.on]
 
     def run(self) -> Tuned:
-        """Run all rounds, report the last one, and write the recipe.
-
-        Raises:
-            UserError: The budget is too small for two variants.
-            GenrobustError: A stage fails.
-        """
+        """Run all rounds, report the last one, and write the recipe."""
         plan = self.plan()
         entered, trials, metric = plan["variants"], list[Trial](), image_metric("top1")
         for number, share in enumerate(plan["shares"], 1):
@@ -131,9 +122,6 @@ class Tuning:
         """Return what the budget allows: the shares of a training by round, the first variants, and the last seeds.
 
         It is kept, so that a rerun goes on with the same.
-
-        Raises:
-            UserError: The budget is too small for two variants.
         """
         budget = {"seconds": self.budget, "ladders": LADDERS}
         asked = {"recipe": self.raw, "tune": self.config.model_dump(mode="json"), "budget": budget}

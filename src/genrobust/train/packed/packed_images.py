@@ -171,8 +171,6 @@ def _shards(images: ImageSet) -> dict[str, range]:
 
 
 def _missing_shards(images: ImageSet, packed: Artifact) -> dict[str, range]:
-    if packed.is_finished:
-        return {}
     return {name: shard for name, shard in _shards(images).items() if packed.part(name) is None}
 
 
