@@ -175,7 +175,7 @@ def evaluate(
         overrides = with_executor(sets, ctx.params["executor"])
         studies = open_studies(ctx, overrides, quick, run, str(address(study.out)), ctx.params["device"])
         others = predictions_of(study, models, studies, labels)
-        scored = (([name], predictions) for name, predictions in others)
+        scored: Iterator[tuple[list[str], Mapping[str, Predictions]]] = (([name], of) for name, of in others)
     else:
         heads = ["arm", "seed"]
         scored = _arm_predictions(study, arm)

@@ -201,9 +201,13 @@ class Artifact:
         if not self.is_finished:
             manifests = [UNFINISHED, *(_part_manifest(part) for part in self.parts())]
         files: dict[str, FileFacts] = {}
+        # A dataset without a shard is made again as soon as it is read. Other artifacts may have no reader.
+        is_dataset = False
         for name in manifests:
             try:
-                files |= self._read_manifest(name).files
+                manifest = self._read_manifest(name)
+                files |= manifest.files
+                is_dataset |= manifest.kind == "dataset"
             except NewerVersion:  # not damaged, as far as this version can say
                 raise
             except GenrobustError as error:
@@ -213,8 +217,8 @@ class Artifact:
             problem = _find_problem(path, facts)
             if problem:
                 part = name.partition(".")[0]
-                is_part = _PART.match(name) and _part_manifest(part) in {*files, *manifests}
-                damage[path] = f"{path} {problem}: {self.remedy_of(part) if is_part else self.remedy}"
+                is_shard = is_dataset and _PART.match(name)
+                damage[path] = f"{path} {problem}: {self.remedy_of(part) if is_shard else self.remedy}"
         return damage
 
     def begin(self, manifest: Manifest) -> Manifest:

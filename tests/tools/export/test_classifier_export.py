@@ -29,7 +29,7 @@ from genrobust.classifiers import (
 )
 from genrobust.core import GenrobustError, Subset, UserError
 from genrobust.recipe import EvaluateConfig, TrainConfig
-from genrobust.tools.export.classifier import export_classifier
+from genrobust.tools.export.classifier import Origin, export_classifier
 from genrobust.tools.export.format import FORMATS
 from genrobust.train import Mixture, Source, TrainingJob, train
 
@@ -75,7 +75,7 @@ def test_a_copy_prepares_images_as_the_scores_of_its_study_were_measured(
     checkpoint, cut_icons, form, tmp_path, monkeypatch, capsys
 ):
     settings = EvaluateConfig(image_size=40, crop_pct=0.8, flip=True)
-    export_classifier(checkpoint, form, tmp_path / "out", settings=settings)
+    export_classifier(checkpoint, form, tmp_path / "out", origin=Origin(settings=settings))
     opened, studied = open_classifier(form.opened_as.format(tmp_path / "out")), open_checkpoint(checkpoint, settings)
     paths = sorted(cut_icons.rglob("*.png"))
     for image in (Image.open(path).convert("RGB") for path in paths):
@@ -99,7 +99,7 @@ def test_classes_keep_their_names_and_what_is_shown_whatever_letters_they_have(t
         export_classifier(tmp_path / "c", form, tmp_path / form.library)
         opened = open_classifier(form.opened_as.format(tmp_path / form.library))
         assert (opened.classes, opened.descriptions) == (tuple(shown), shown)
-    export_classifier(tmp_path / "c", TIMM, tmp_path / "renamed", descriptions={**shown, "狗": "hound"})
+    export_classifier(tmp_path / "c", TIMM, tmp_path / "renamed", origin=Origin(descriptions={**shown, "狗": "hound"}))
     assert open_classifier(str(tmp_path / "renamed")).descriptions["狗"] == "hound"
 
 

@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 from small_study import genrobust
 
 from genrobust.report import number
-from genrobust.tools.export.classifier import export_classifier
+from genrobust.tools.export.classifier import Origin, export_classifier
 from genrobust.tools.export.format import FORMATS
 
 pytestmark = pytest.mark.usefixtures("own_run")
@@ -82,7 +82,7 @@ def test_the_card_has_the_scores_of_its_own_training():
             assert line.split("|")[2] == f" {row['n']} "
     assert not scores
     for n, checkpoint in enumerate(sorted(Path("runs/checkpoints").iterdir())):  # of both arms
-        export_classifier(checkpoint, FORMATS.get("timm")(), Path(f"copy {n}"), path, "real")
+        export_classifier(checkpoint, FORMATS.get("timm")(), Path(f"copy {n}"), origin=Origin(path, "real"))
     cards = [path.read_text() for path in Path().glob("copy */README.md")]
     other = [card for card in cards if "without the results of a study. Its top-1 on validation images was" in card]
     assert (len(cards), len(other)) == (2, 1)

@@ -36,20 +36,23 @@ def export(
     recipe, arm = recipe_and_name(what)
     if recipe:
         require_outside(studies.recipe(recipe).data.places, [folder])
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):  # before anything is made
+    # Check before anything is made.
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise UserError(f"{folder} is there already: remove it, or name another folder with --out")
     if isinstance(form, Format):
         from genrobust.tools.export.dataset import export_dataset
 
         tell(f"{export_dataset(studies, what, form, folder, license):,} images")
     else:
-        from genrobust.tools.export.classifier import export_classifier
+        from genrobust.tools.export.classifier import Origin, export_classifier
 
         checkpoint = studies.checkpoint(what) or Path(what)
-        study = studies.open(recipe) if recipe else None
-        of_study = (None, None) if study is None else (study.recipe.evaluate, study.data.labels.descriptions)
-        results = studies.results(what)
-        if recipe and results is None:
-            say(f"the card gives no accuracies: there is no report of {recipe} as it is now; genrobust run makes it")
-        export_classifier(checkpoint, form, folder, results, arm, license, *of_study)
+        origin = None
+        if recipe:
+            study = studies.open(recipe)
+            results = studies.results(what)
+            origin = Origin(results, arm, study.recipe.evaluate, study.data.labels.descriptions)
+            if results is None:
+                say(f"the card gives no accuracies: {recipe} has no report as it is now; genrobust run makes it")
+        export_classifier(checkpoint, form, folder, license, origin)
     tell(folder)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +20,7 @@ from genrobust.study import Studies, recipe_and_name
 from genrobust.tools.export.folder import new_folder, write_card
 from genrobust.tools.export.format import Content, Format
 
-# The columns of an image that are left out where no image has a value.
+# Columns of an image that are left out if no image has a value.
 OPTIONAL = (
     *("prompt", "template", "negative_prompt", "style", "seed", "source", "generator", "mode"),
     *("lora", "adapter", "strength", "steps", "guidance_scale", "redraws"),
@@ -26,36 +28,36 @@ OPTIONAL = (
 
 
 def export_dataset(studies: Studies, what: str, form: Format, out: Path, license: str) -> int:
-    """Write the dataset that `what` names, with its card and its recipe, into `out`; return the number of images.
+    """Write the dataset `what`, with its card and its recipe, into `out`. Return the number of images.
 
     Args:
-        license: An id of the hub's.
+        license: The license of the images, as an id of the hub.
     """
     shards = ShardDataset(studies.folder(what) or Path(what))
     rule = studies.filter_of(what)
-    filtered = read_filter(rule) if rule else None
-    content = _read_content(shards, np.arange(len(shards)) if filtered is None else kept_indices(shards, filtered))
+    filtered = None if rule is None else read_filter(rule)
+    indices = np.arange(len(shards)) if filtered is None else kept_indices(shards, filtered)
+    content = _read_content(shards, indices)
     manifest = {key: value for key, value in shards.about.items() if key not in ("class_ids", NAMES)}
-    recipe, name = recipe_and_name(what)
-    files = form.files.replace("SPLIT", content.split)
+    _, name = recipe_and_name(what)
+    files = [{"split": content.split, "path": form.files.replace("SPLIT", content.split)}]
+    header = DatasetCardData(
+        license=license,
+        pretty_name=out.name,
+        annotations_creators=["machine-generated"],
+        task_categories=["image-classification"],
+        tags=["synthetic", "generated", "diffusion", "genrobust"],
+        configs=[{"config_name": "default", "data_files": files}],
+    )
     with new_folder(out) as folder:
         form.write(content, folder)
+        recipe = _recipe_text(studies, what, manifest, out)
         if recipe:
-            resolved = studies.recipe(recipe)
-            if resolved.generation(name)[0].precision == AUTO:  # which this was at the time, also for a training
-                resolved = with_precision(resolved, manifest["dtype"])
-            (folder / "recipe.yaml").write_text(recipe_yaml(resolved, out), encoding="utf-8")
+            (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
         write_card(
             folder,
             "dataset_card.md.j2",
-            DatasetCardData(
-                license=license,
-                pretty_name=folder.name,
-                annotations_creators=["machine-generated"],
-                task_categories=["image-classification"],
-                tags=["synthetic", "generated", "diffusion", "genrobust"],
-                configs=[{"config_name": "default", "data_files": [{"split": content.split, "path": files}]}],
-            ),
+            header,
             content=content,
             per_class=np.bincount(content.table["label"], minlength=len(content.classes)),
             form=form,
@@ -69,13 +71,31 @@ def export_dataset(studies: Studies, what: str, form: Format, out: Path, license
     return len(content)
 
 
+def _recipe_text(studies: Studies, what: str, manifest: Mapping[str, Any], out: Path) -> str:
+    """Return the recipe that generates the dataset again. Empty if `what` is a folder."""
+    recipe, name = recipe_and_name(what)
+    if not recipe:
+        return ""
+    resolved = studies.recipe(recipe)
+    # The precision that was automatic then, also for trained generators.
+    if resolved.generation(name)[0].precision == AUTO:
+        resolved = with_precision(resolved, manifest["dtype"])
+    return recipe_yaml(resolved, out)
+
+
 def _read_content(shards: ShardDataset, indices: np.ndarray) -> Content:
-    """Read the columns of the images at `indices`, without those of `OPTIONAL` that none of them has."""
-    classes, rows = shards.label_space(), shards.metadata(("status", "size", "key", "label", *OPTIONAL))
+    """Read the columns of the images at `indices`."""
+    classes = shards.label_space()
+    rows = shards.metadata(("status", "size", "key", "label", *OPTIONAL))
     images = rows.filter(pc.equal(rows["status"], OK)).take(indices)
-    columns = {"key": images["key"], "label": images["label"]}
-    for name, texts in (("class_id", classes.label_names), ("class_name", classes.names)):
-        columns[name] = pa.array(texts).take(images["label"])
-    columns |= {name: images[name] for name in OPTIONAL if {*images[name].unique().to_pylist()} - {None, ""}}
+    columns = {
+        "key": images["key"],
+        "label": images["label"],
+        "class_id": pa.array(classes.label_names).take(images["label"]),
+        "class_name": pa.array(classes.names).take(images["label"]),
+    }
+    for name in OPTIONAL:
+        if set(images[name].unique().to_pylist()) - {None, ""}:
+            columns[name] = images[name]
     split = "validation" if shards.is_val else "train"
     return Content(shards, indices, pa.table(columns), pc.sum(images["size"]).as_py(), classes, split)

@@ -27,12 +27,13 @@ def new_folder(out: Path) -> Iterator[Path]:
             folder.mkdir()
             yield folder
             folder.replace(out)
-    except OSError as error:  # also where `out` holds something by then
+    # Another process may have written to `out` meanwhile.
+    except OSError as error:
         raise refusal(out.parent, error) from error
 
 
 def write_card(folder: Path, template: str, header: CardData, **values: Any) -> None:
-    """Write the card of an export: `template` below `header`; every value is escaped, unless it is `safe`."""
+    """Write the card of an export: `template` below `header`. Values are escaped unless they are `safe`."""
     environment = templates("tools/export", keep_trailing_newline=True)
     environment.finalize = lambda value: value if isinstance(value, Markup) else escaped(str(value))
     environment.filters["thousands"] = "{:,}".format

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from genrobust.core import LabelSpace
     from genrobust.data import ShardDataset
 
-ROWS = 1000  # that are read into objects at once
+ROWS = 1000  # rows that are read into objects at once
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is exported: the images of `shards` at `indices`, each with a row of `table`; `size` is in bytes of PNG.
+    """The images of `shards` at `indices`, each with a row of `table`. `size` is in bytes of PNG.
 
     `split` is train or validation, as Hugging Face calls it.
     """
@@ -66,12 +66,19 @@ class Format(ABC):
 
 
 class ClassifierFormat(ABC):
-    """A layout of a trained classifier that other programs read."""
+    """A layout of a trained classifier that other programs read.
 
-    library: ClassVar[str]  # that loads it, as model cards on the hub call it
-    opened_as: ClassVar[str]  # the name by which `open_classifier` opens an export in the folder ``{}``
-    usage: ClassVar[str]  # Python that loads an export, called ``FOLDER`` in it, and classifies an image
-    packages: ClassVar[tuple[str, ...]] = ()  # that are optional: those of the extra called `library`
+    Attributes:
+        library: The library that loads it, as model cards on the hub call it.
+        opened_as: The name by which `open_classifier` opens an export in the folder ``{}``.
+        usage: Python that loads an export, called ``FOLDER`` in it, and classifies an image.
+        packages: Packages of the extra called `library`.
+    """
+
+    library: ClassVar[str]
+    opened_as: ClassVar[str]
+    usage: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def write(self, model: Classifier, info: CheckpointInfo, facts: dict[str, Any], folder: Path) -> None:

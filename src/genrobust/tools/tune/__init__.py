@@ -43,14 +43,17 @@ def tune(
     from genrobust.tools.tune.tuning import Tuning
 
     given = ctx.params
+    # The study has the recipe with what this machine chooses, such as a precision.
     recipe = Studies(study.out, say, given["sets"] or [], given["quick"], given["device"]).recipe(given["recipe"])
     seconds = _parse_time(budget)
     tuning = Tuning(recipe, study.out, seconds, study.context.executor, words_of(ctx), say)
     list_work(study)
     tuned = tuning.run()
     tell(*tuned.files.values())
-    gain, best, default, on = tuned.gain, escape(tuned.best), escape(tuned.default), ", ".join(tuned.on)
-    words = f"{number(gain.value, True)} points on {on} (95 % interval {span(gain, True)})"
+    gain = tuned.gain
+    best = escape(tuned.best)
+    default = escape(tuned.default)
+    words = f"{number(gain.value, True)} points on {', '.join(tuned.on)} (95 % interval {span(gain, True)})"
     if gain.lo > 0:
         answer = f"[bold]{best} beats {default}: {words}.[/] These images chose it, which flatters it: test it."
     else:
@@ -62,7 +65,7 @@ def tune(
 
 
 def _parse_time(text: str) -> float:
-    """The seconds in ``90s``, ``30m`` or ``2h``."""
+    """Return the seconds of ``90s``, ``30m`` or ``2h``."""
     match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smh])", text)
     if not match or not float(match[1]):
         raise UserError(f"--budget {text[:40]}: write a time such as 90s, 30m or 2h")

@@ -1,9 +1,8 @@
 """Trains variants of a recipe's arms briefly, the better ones longer, and the best several times.
 
 A round keeps one of three variants and trains them three times as long (successive halving; Jamieson and Talwalkar,
-2016, arXiv:1502.07943). The more the budget allows, the longer is the first round. Every training is an artifact of the
-output folder, so that a rerun goes on where it was: the order of the variants is drawn once, and no optimizer has to
-keep a journal.
+2016, arXiv:1502.07943). A larger budget makes the first round longer. Every training is an artifact of the output
+folder, and the order of the variants is fixed, so a rerun resumes.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,27 +36,34 @@ from genrobust.store import artifact_folder, local_folder, page_json, read_page_
 from genrobust.study import Local, Study, TrainingRun, list_rows, seconds_left
 from genrobust.tools.tune.variants import Variant, variants
 
-FINALISTS = 2  # variants that the last round compares
-KEPT = 3  # one of so many variants of a round enters the next, which trains so many times as long
-# Shares of a training in the rounds before the last: the first that the budget allows.
+FINALISTS = 2  # variants in the last round
+# One of so many variants of a round enters the next round, which trains so many times as long.
+KEPT = 3
+# Shares of a training in the rounds before the last. The first that fits the budget is used.
 LADDERS: tuple[tuple[float, ...], ...] = ((1,), (1 / KEPT,), (1 / KEPT**2, 1 / KEPT))
-SHORTEST = 100  # steps of a training in a round: fewer favor the arms with the fewest images
-NEW_SEED = 2**31  # of a training that is not there, which is looked at for its time
-SPARE = 1.05  # of the smallest budget that is proposed: an estimate may rise a little until the next command
-MATCHED = {RETRIEVED, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH}  # to the images that arms of the recipe generate
+# Fewest steps of a training in a round: with fewer, the arms with the fewest images win.
+SHORTEST = 100
+# The seed of a training that does not exist, to estimate its time.
+NEW_SEED = 2**31
+# Factor of the smallest budget that is proposed: the estimate may rise a little until the next command.
+SPARE = 1.05
+# Sources that retrieve as many images as arms of the recipe generate.
+MATCHED = {RETRIEVED, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH}
 BEST = 5  # variants that are printed after a round
 PLAN, TRIALS = "plan.json", "trials.csv"
 
-Trial = tuple[int, str, str, float]  # a round, a variant, how long it trained, and its top-1 on the images that choose
+# A round, a variant, how long it trained, and its top-1 on the images that choose.
+Trial = tuple[int, str, str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What tuning found.
+    """The result of tuning.
 
     Attributes:
-        best: The best variant of the last round, and `default` the recipe's own arm; `gain` is the difference on the
-            images that chose, `on`, over all seeds.
+        best: The best variant of the last round.
+        default: The recipe's own arm.
+        gain: The difference of both on the test sets `on`, which chose, over all seeds.
         files: The files of the last round's report, and "recipe" for the written recipe.
     """
 
@@ -70,7 +75,7 @@ class Tuned:
 
 
 class Tuning:
-    """The tuning of `recipe` in the folder `out`, of about `budget` seconds; `command` is what its report quotes."""
+    """The tuning of `recipe` in the folder `out`, in about `budget` seconds. Its report quotes `command`."""
 
     def __init__(
         self,
@@ -81,9 +86,15 @@ class Tuning:
         command: str,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.recipe, self.out, self.budget, self.executor = recipe, local_folder(out), budget, executor
-        self.command, self.say = command, cache(say)  # each study would repeat what is the same for all
-        self.config, self.name = recipe.tune or TuneConfig(), f"{recipe.name}-tune"
+        self.recipe = recipe
+        self.out = local_folder(out)
+        self.budget = budget
+        self.executor = executor
+        self.command = command
+        # The studies say the same things. Say each once.
+        self.say = cache(say)
+        self.config = recipe.tune or TuneConfig()
+        self.name = f"{recipe.name}-tune"
         self.raw = recipe.model_dump(mode="json", exclude={"tune"})
         self.on: tuple[str, ...] = ()
         self.default = recipe.answer if recipe.answer in recipe.arm_names else recipe.reference
@@ -102,26 +113,34 @@ class Tuning:
     def run(self) -> Tuned:
         """Run all rounds, report the last one, and write the recipe."""
         plan = self.plan()
-        entered, trials, metric = plan["variants"], list[Trial](), image_metric("top1")
+        entered = plan["variants"]
+        trials: list[Trial] = []
         for number, share in enumerate(plan["shares"], 1):
             self.say(f"round {number}: {len(entered)} variants")
-            study, runs = self._round(entered, share)
-            scores = [np.mean([metric.value(of[test]) for test in self.on]) for of in study.predictions(list(runs))]
-            done = [
-                (number, *of_run, round(float(score), 4)) for of_run, score in zip(runs.values(), scores, strict=True)
-            ]
-            done.sort(key=lambda trial: -trial[-1])
+            done = self._run_round(number, entered, share)
             trials += done
+            best = [f"{name} ({score:.1f} %)" for _, name, _, score in done[:BEST]]
+            self.say(f"the best: {'; '.join(best)}")
             others = [name for _, name, _, _ in done if name != self.default]
-            kept = math.ceil(len(done) / KEPT) if number < len(plan["shares"]) else 0
+            is_last = number == len(plan["shares"])
+            kept = 0 if is_last else math.ceil(len(done) / KEPT)
             entered = others[: max(kept, FINALISTS)]
-            self.say(f"the best: {'; '.join(f'{name} ({score:.1f} %)' for _, name, _, score in done[:BEST])}")
         return self._finish(entered, plan["seeds"], trials)
+
+    def _run_round(self, number: int, entered: Sequence[str], share: float) -> list[Trial]:
+        """Train the variants `entered` for a `share` of their time. Return the trials, the best first."""
+        study, runs = self._round(entered, share)
+        top1 = image_metric("top1")
+        trials = []
+        for (name, length), predictions in zip(runs.values(), study.predictions(list(runs)), strict=True):
+            score = np.mean([top1.value(predictions[test]) for test in self.on])
+            trials.append((number, name, length, round(float(score), 4)))
+        return sorted(trials, key=lambda trial: -trial[-1])
 
     def plan(self) -> dict[str, list[Any]]:
         """Return what the budget allows: the shares of a training by round, the first variants, and the last seeds.
 
-        It is kept, so that a rerun goes on with the same.
+        The plan is saved, so a rerun has the same.
         """
         budget = {"seconds": self.budget, "ladders": LADDERS}
         asked = {"recipe": self.raw, "tune": self.config.model_dump(mode="json"), "budget": budget}
@@ -137,95 +156,116 @@ class Tuning:
     def _can_have(self, arm: str, key: str) -> bool:
         """Return whether an arm may have a key of `over`, such as an augmentation: a linear probe has none."""
         section, name, *_ = [*key.split("."), ""]
-        if section != TRAIN or name not in TrainConfig.model_fields:  # what is no key at all is an error
+        # An unknown key is an error later.
+        if section != TRAIN or name not in TrainConfig.model_fields:
             return True
         return name in type(self.recipe.train_of(self.recipe.arm(arm))).used()
 
     def _choosing_sets(self, data: StudyData) -> tuple[str, ...]:
-        """The names of the test sets that choose."""
+        """Return the names of the test sets that choose."""
         own = [data.shifted_val.name] if data.shifted_val else []
         known = [name for name in data.shifts if name not in data.derived]
         on = self.config.choose_by or tuple(own)
+        unknown = [name for name in on if name not in (*known, *own)]
         copied = [name for name, shift in self.recipe.data.shifts.items() if getattr(shift, "of", None) in on]
+        tested = set(self.recipe.evaluate.tests or data.tests)
         if not on:
             problem = "the data has no shifted validation set. Name a shifted test set, which is then not tested on"
-        elif unknown := [name for name in on if name not in (*known, *own)]:
+        elif unknown:
             problem = f"no shifted test set {unknown[0]!r} of images of its own"
         elif copied:
             problem = f"data.shifts.{copied[0]} makes test sets of the images that choose: give it another `of`"
-        elif not {*(self.recipe.evaluate.tests or data.tests)}.intersection(data.shifts).difference(on):
+        elif not tested.intersection(data.shifts).difference(on):
             problem = "no other shifted test set is left to test on: leave one out"
         else:
             return on
         raise UserError(f"tune.choose_by: {problem}; there are {', '.join(known)}")
 
     def _derived(self, arms: Iterable[Variant], **changes: Any) -> Recipe:
-        """The recipe with other `arms`, without what only its own report needs, and with `changes`."""
-        listed = list(arms)
+        """Return the recipe with other `arms` and with `changes`, without keys that only its own report needs."""
+        datasets = dict(self.raw["datasets"])
+        raw_arms = []
+        for variant in arms:
+            datasets |= variant.datasets
+            raw_arms.append({**variant.arm, "group": None})
         raw = {
             **self.raw,
             **dict.fromkeys(("quality", "zero_shot", "answer")),
             "claims": [],
             "track": False,
             "robustness": {**self.raw["robustness"], "baselines": None, "grid": 0},
-            "datasets": {**self.raw["datasets"], **{name: raw for arm in listed for name, raw in arm.datasets.items()}},
-            "arms": [{**arm.arm, "group": None} for arm in listed],
-            "tune": {"choose_by": list(self.on)},  # which then holds no copy of what is tested
+            "datasets": datasets,
+            "arms": raw_arms,
+            # The sets that choose then hold no copies of test images.
+            "tune": {"choose_by": list(self.on)},
         }
         return parse_recipe({**raw, **changes}, where=f"{self.recipe.name}: tune.over")
 
     def _new(self, changed: Iterable[Variant]) -> list[Variant]:
-        """The variants that train otherwise than the recipe's arms: a value may be the recipe's, and two arms alike."""
+        """Return the variants whose training differs from the arms of the recipe and from each other."""
 
-        def trained(variant: Variant) -> tuple[Any, ...]:
+        def training_of(variant: Variant) -> tuple[Any, ...]:
             arm = self.all_arms.arm(variant.name)
             return arm.mixture, self.all_arms.train_of(arm).effective
 
-        known, new = [trained(variant) for variant in self.own], list[Variant]()
+        known = [training_of(variant) for variant in self.own]
+        new = []
         for variant in changed:
-            if (training := trained(variant)) not in known:
+            training = training_of(variant)
+            if training not in known:
                 known.append(training)
                 new.append(variant)
         return new
 
     def _study(self, arms: Iterable[Variant], **changes: Any) -> Study:
-        """The study of `arms` on the images that choose."""
-        tests = {**self.raw["evaluate"], "tests": list(self.on), "beside": [], "min_images": 1}  # all of them choose
+        """Return the study of `arms` on the images that choose, however few these are."""
+        tests = {**self.raw["evaluate"], "tests": list(self.on), "beside": [], "min_images": 1}
         recipe = self._derived(arms, name=self.name, evaluate=tests, **changes)
         return Study(recipe, self.out, self.command, self.say, self.executor)
 
     def _shortened(self, variant: Variant, share: float) -> tuple[Variant, str]:
-        """A variant that trains for a share of its time, and that time in words; a linear probe has no steps."""
+        """Return a variant that trains for a share of its time, and that time in words."""
         train = self.all_arms.train_of(self.all_arms.arm(variant.name))
-        length, words = dict[str, Any](), "a linear probe"
-        if train.probes != "only":
-            steps = None if train.steps is None else max(round(train.steps * share), min(SHORTEST, train.steps))
+        length: dict[str, Any] = {}
+        if train.probes == "only":
+            words = "a linear probe"
+        elif train.steps is not None:
+            steps = max(round(train.steps * share), min(SHORTEST, train.steps))
+            length = {"steps": steps, "epochs": None}
+            words = f"{steps} steps"
+        else:
             epochs = None if train.epochs is None else train.epochs * share
-            length |= {"steps": steps, "epochs": epochs}
-            words = f"{epochs:.3g} epochs" if steps is None else f"{steps} steps"
+            length = {"steps": None, "epochs": epochs}
+            words = f"{epochs:.3g} epochs"
         name = f"{variant.name}, {words}"
         arm = {**variant.arm, "name": name, "train": {**variant.arm["train"], **length}}
         return replace(variant, name=name, arm=arm), words
 
     def _round(self, entered: Iterable[str], share: float) -> tuple[Study, dict[TrainingRun, tuple[str, str]]]:
-        """The study of a round, and its trainings, each with its variant and its length in words.
-
-        The recipe's own arms are in it: others may start from them.
-        """
-        short = {name: self._shortened(self.variants[name], share) for name in entered}
-        study = self._study([*self.own, *(variant for variant, _ in short.values())], seeds=self.raw["seeds"][:1])
-        of = {variant.name: (name, words) for name, (variant, words) in short.items()}
-        return study, {run: of[run.of] for run in study.runs() if run.of in of}
+        """Return the study of a round, and its trainings, each with its variant and its length in words."""
+        # Other arms may start from the recipe's own arms.
+        arms = list(self.own)
+        entries: dict[str, tuple[str, str]] = {}
+        for name in entered:
+            variant, words = self._shortened(self.variants[name], share)
+            arms.append(variant)
+            entries[variant.name] = (name, words)
+        study = self._study(arms, seeds=self.raw["seeds"][:1])
+        return study, {run: entries[run.of] for run in study.runs() if run.of in entries}
 
     def _affordable(self) -> tuple[dict[str, list[Any]], float]:
-        """The longest rounds that fit with all variants, or the shortest with the most; and the seconds of all."""
-        names, own_seeds = list(self.variants), self.raw["seeds"]
+        """Return the longest rounds that fit with all variants, or the shortest with the most, and all seconds."""
+        names = list(self.variants)
+        own_seeds = self.raw["seeds"]
         further = [max(own_seeds) + i for i in range(1, self.config.seeds)]
         seeds = [*own_seeds, *further][: self.config.seeds]
-        longer = [(shares, len(names), seeds) for shares in LADDERS[:-1]] if self._full_training else []
-        for shares, fewest, chosen in [*longer, (LADDERS[-1], 2, seeds), (LADDERS[-1], 2, seeds[:2])]:
+        options = [(LADDERS[-1], 2, seeds), (LADDERS[-1], 2, seeds[:2])]
+        if self._full_training:
+            options = [*((shares, len(names), seeds) for shares in LADDERS[:-1]), *options]
+        for shares, fewest, chosen in options:
             seconds = self._timer(shares, len(chosen))
-            if fitting := bisect_right(range(fewest, len(names) + 1), self.budget, key=seconds):
+            fitting = bisect_right(range(fewest, len(names) + 1), self.budget, key=seconds)
+            if fitting:
                 count = fewest + fitting - 1
                 return {"shares": list(shares), "variants": names[:count], "seeds": chosen}, seconds(count)
         shortest = seconds(2)
@@ -234,7 +274,7 @@ class Tuning:
 
     @cached_property
     def _full_training(self) -> float | None:
-        """The seconds that a whole training of the recipe's own arm takes; None where its rate is unknown."""
+        """The seconds of a whole training of the recipe's own arm. None if its rate is unknown."""
         study = self._study(self.own)
         default = next(run for run in study.runs() if run.of == self.default)
         step = study.plan.classifier(replace(default.tuned, seed=NEW_SEED))
@@ -242,45 +282,55 @@ class Tuning:
         return row.seconds()
 
     def _timer(self, shares: Sequence[float], seeds: int) -> Callable[[int], float]:
-        """Tells how long tuning takes with so many variants; unknown rates count as nothing."""
-        workers, full = self.executor.workers(), self._full_training or 0.0
+        """Return a function from a number of variants to the seconds of tuning. Unknown rates count as nothing."""
+        workers = self.executor.workers()
+        full = self._full_training or 0.0
         study, runs = self._round(self.variants, shares[0])
-        last = (len(self._with_needed({self.default, self.recipe.reference})) + FINALISTS) * seeds
+        always = self._with_needed({self.default, self.recipe.reference})
+        last_trainings = (len(always) + FINALISTS) * seeds
 
         def seconds(count: int) -> float:
-            first, _ = seconds_left(list_rows(study.plan.steps_for(list(runs)[:count])))
-            later = [math.ceil(count / KEPT**i / workers) * full * share for i, share in enumerate(shares) if i]
-            return first + sum(later) + math.ceil(last / workers) * full
+            total, _ = seconds_left(list_rows(study.plan.steps_for(list(runs)[:count])))
+            for number, share in enumerate(shares[1:], 1):
+                total += math.ceil(count / KEPT**number / workers) * full * share
+            return total + math.ceil(last_trainings / workers) * full
 
         return seconds
 
     def _with_needed(self, names: set[str]) -> list[Variant]:
-        """The variants called `names`, and those that they start from, are compared with, or are judged by.
+        """Return the variants `names`, and the variants that they start from, are compared with, or are judged by.
 
-        Where one of them retrieves as many images as are generated, so is an arm that mixes these.
+        If one of them retrieves as many images as are generated, an arm that mixes generated images is also needed.
         """
-        needed, first = set[str](), self.recipe.first_generated_set
+        needed: set[str | None] = set()
         for arm in map(self.all_arms.arm, names):
+            needed |= {self.all_arms.train_of(arm).origin_arm, arm.reference}
             sources = {part.source for part in arm.mixture}
-            rules = map(self.all_arms.filter_of, sources)
-            needed |= {rule.arm for rule in rules if rule is not None and rule.by == "classifier"}
-            needed |= {other for other in (self.all_arms.train_of(arm).origin_arm, arm.reference) if other is not None}
+            for rule in map(self.all_arms.filter_of, sources):
+                if rule is not None and rule.by == "classifier":
+                    needed.add(rule.arm)
             if sources & MATCHED:
-                mixes = (of.name for of in self.recipe.arms if first in {part.source for part in of.mixture})
-                needed |= {*islice(mixes, 1)}
-        if needed - names:
-            return self._with_needed(names | needed)
+                needed.add(self._first_arm_with_generated())
+        more = {name for name in needed if name is not None} - names
+        if more:
+            return self._with_needed(names | more)
         return [variant for name, variant in self.variants.items() if name in names]
+
+    def _first_arm_with_generated(self) -> str | None:
+        for arm in self.recipe.arms:
+            if any(part.source == self.recipe.first_generated_set for part in arm.mixture):
+                return arm.name
+        return None
 
     def _finish(self, best: Sequence[str], seeds: Sequence[int], trials: list[Trial]) -> Tuned:
         """Train the best variants and the recipe's own arm to their end, report, and write the recipe."""
-        always = {self.recipe.reference, self.default}
-        arms = self._with_needed(always.union(best))
+        arms = self._with_needed({self.recipe.reference, self.default, *best})
+        alike = [replace(variant, arm={**variant.arm, "reference": None}) for variant in arms]
         self.say(f"last round: {', '.join(best)} beside {self.default}, {len(seeds)} seeds")
 
         def study_of(answer: str) -> Study:
             return self._study(
-                [replace(variant, arm={**variant.arm, "reference": None}) for variant in arms],
+                alike,
                 seeds=seeds,
                 reference=self.default,
                 answer=answer,
@@ -292,20 +342,13 @@ class Tuning:
         summary, files = study.run()
         where = MEAN_OF_SHIFTS if summary.shifts else self.on[0]
         winner = max(best, key=lambda name: summary.score("top1", name, where).value)
-        if winner != best[0]:  # all is made, and the report is about the better one
+        # Everything is made: report about the better one.
+        if winner != best[0]:
             study = study_of(winner)
             summary, files = study.run()
         gain = summary.difference("top1", winner, self.default, where)
         assert gain is not None  # the default is the reference of all
-        evaluate = self.raw["evaluate"]
-        recipe = self._derived(
-            self._with_needed(always | {winner}),
-            name=f"{self.recipe.name}-tuned",
-            seeds=max(seeds, self.raw["seeds"], key=len),
-            answer=winner if gain.lo > 0 else self.default if self.default != self.recipe.reference else None,
-            evaluate={**evaluate, "tests": self.tests, "beside": [n for n in evaluate["beside"] if n not in self.on]},
-            **{key: self.raw[key] for key in ("robustness", "quality", "zero_shot", "track")},
-        )
+        recipe = self._tuned_recipe(winner, gain, seeds)
         head = f"# By genrobust tune {self.recipe.name}, chosen on {', '.join(self.on)}, which it does not test on.\n"
         contents = {
             f"{recipe.name}.yaml": head + recipe_yaml(recipe, study.report_folder),
@@ -314,3 +357,19 @@ class Tuning:
         written = write_files(contents, study.report_folder)
         files = {**files, "recipe": written[f"{recipe.name}.yaml"], "trials": written[TRIALS]}
         return Tuned(winner, self.default, gain, self.on, files)
+
+    def _tuned_recipe(self, winner: str, gain: Score, seeds: Sequence[int]) -> Recipe:
+        """Return the recipe with the best variant. It does not test on the images that chose."""
+        answer = None if self.default == self.recipe.reference else self.default
+        if gain.lo > 0:
+            answer = winner
+        evaluate = self.raw["evaluate"]
+        beside = [name for name in evaluate["beside"] if name not in self.on]
+        return self._derived(
+            self._with_needed({self.recipe.reference, self.default, winner}),
+            name=f"{self.recipe.name}-tuned",
+            seeds=max(seeds, self.raw["seeds"], key=len),
+            answer=answer,
+            evaluate={**evaluate, "tests": self.tests, "beside": beside},
+            **{key: self.raw[key] for key in ("robustness", "quality", "zero_shot", "track")},
+        )

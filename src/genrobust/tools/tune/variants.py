@@ -15,9 +15,11 @@ from genrobust.recipe import DATASET, TRAIN, WEIGHT, set_value, shown
 
 @dataclass(frozen=True)
 class Variant:
-    """An arm of a recipe with changed keys: its raw arm, and the raw datasets that it needs beside the recipe's.
+    """An arm of a recipe with changed keys, as raw values.
 
-    `chosen` are the changed keys with their values: none for the recipe's arm itself.
+    Attributes:
+        datasets: Raw datasets that it needs in addition to those of the recipe.
+        chosen: The changed keys with their values. Empty for an arm of the recipe itself.
     """
 
     name: str
@@ -27,67 +29,68 @@ class Variant:
 
 
 def variants(
-    raw: Mapping[str, Any],
-    over: Mapping[str, list[Any]],
-    generated: str,
-    can_have: Callable[[str, str], bool],
+    raw: Mapping[str, Any], over: Mapping[str, list[Any]], generated: str, can_have: Callable[[str, str], bool]
 ) -> Iterator[Variant]:
     """Yield the arms of the recipe `raw`, and then their variants.
 
-    `generated` names the generator's own dataset. `can_have` says of an arm and a key of `over` whether it may have it.
+    Args:
+        generated: The name of the generator's own dataset.
+        can_have: Returns whether an arm may have a key of `over`.
     """
-    datasets, tried = raw.get("datasets") or {}, _named(over)
-    yield from (Variant(arm["name"], arm) for arm in raw["arms"])
+    datasets = raw.get("datasets") or {}
+    values = _named(over)
     for arm in raw["arms"]:
-        own = {key: of for key, of in tried.items() if can_have(arm["name"], key)}
-        yield from _changed(arm, datasets, own, generated)
+        yield Variant(arm["name"], arm)
+    for arm in raw["arms"]:
+        sources = [part["source"] for part in arm["mixture"]]
+        drawn = [source for source in sources if source == generated or source in datasets]
+        usable = {TRAIN: True, DATASET: bool(drawn), WEIGHT: REAL in sources and len(sources) > 1}
+        keys = [key for key in values if usable[key.partition(".")[0]] and can_have(arm["name"], key)]
+        # "" leaves a key unchanged.
+        for words in product(*(["", *values[key]] for key in keys)):
+            named = {key: word for key, word in zip(keys, words, strict=True) if word}
+            if named:
+                chosen = {key: values[key][word] for key, word in named.items()}
+                yield _variant(arm, named, chosen, {source: datasets.get(source, {}) for source in drawn})
 
 
 def _named(over: Mapping[str, list[Any]]) -> dict[str, dict[str, Any]]:
-    """The values of each key by what variants are called that have them, such as "augmentation augmix"."""
-    last, named = Counter(key.rpartition(".")[2] for key in over), dict[str, dict[str, Any]]()
+    """Return the values of each key by their names in variants, such as "augmentation augmix"."""
+    uses = Counter(key.rpartition(".")[2] for key in over)
+    named: dict[str, dict[str, Any]] = {}
     for key, values in over.items():
-        word, texts = key.rpartition(".")[2], [shown(value).strip(chr(39)) for value in values]
-        words = [
-            f"{word if last[word] == 1 else key} {text}" + (f" ({number})" if texts.count(text) > 1 else "")
-            for number, text in enumerate(texts, 1)  # long values begin alike
-        ]
-        named[key] = dict(zip(words, values, strict=True))
+        word = key.rpartition(".")[2]
+        prefix = word if uses[word] == 1 else key
+        texts = [shown(value).strip("'") for value in values]
+        named[key] = {}
+        for number, (text, value) in enumerate(zip(texts, values, strict=True), 1):
+            # Long values may begin alike.
+            suffix = f" ({number})" if texts.count(text) > 1 else ""
+            named[key][f"{prefix} {text}{suffix}"] = value
     return named
 
 
-def _changed(
-    arm: Mapping[str, Any], datasets: Mapping[str, Any], tried: Mapping[str, Mapping[str, Any]], generated: str
-) -> Iterator[Variant]:
-    """Yield the variants of `arm`: all combinations of the values of the keys that it can have."""
-    sources = [part["source"] for part in arm["mixture"]]
-    drawn = [source for source in sources if source == generated or source in datasets]
-    usable = {TRAIN: True, DATASET: bool(drawn), WEIGHT: REAL in sources and len(sources) > 1}
-    keys = [key for key in tried if usable[key.partition(".")[0]]]
-    for words in product(*(["", *tried[key]] for key in keys)):
-        if named := {key: (word, tried[key][word]) for key, word in zip(keys, words, strict=True) if word}:
-            yield _variant(arm, named, datasets, drawn)
-
-
 def _variant(
-    arm: Mapping[str, Any], named: Mapping[str, tuple[str, Any]], datasets: Mapping[str, Any], drawn: list[str]
+    arm: Mapping[str, Any], named: Mapping[str, str], chosen: dict[str, Any], datasets: Mapping[str, Any]
 ) -> Variant:
-    """The variant of `arm` with the values `named`, each beside what it is called."""
-    name = ", ".join([arm["name"], *(word for word, _ in named.values())])
-    chosen = {key: value for key, (_, value) in named.items()}
-    changed, added = {**deepcopy(dict(arm)), "name": name}, {}
-    of_datasets = {key.partition(".")[2]: value for key, value in chosen.items() if key.startswith(f"{DATASET}.")}
-    of_words = [word for key, (word, _) in named.items() if key.startswith(f"{DATASET}.")]
+    """Return the variant of `arm` with the values `chosen`, which are called `named`.
+
+    Args:
+        datasets: The generated datasets of the arm.
+    """
+    changed = {**deepcopy(dict(arm)), "name": ", ".join([arm["name"], *named.values()])}
+    added: dict[str, dict[str, Any]] = {}
+    of_datasets = [key for key in chosen if key.startswith(f"{DATASET}.")]
     for part in changed["mixture"]:
-        if of_datasets and part["source"] in drawn:
-            dataset = deepcopy(datasets.get(part["source"], {}))
-            for key, value in of_datasets.items():
-                set_value(dataset, key, value, f"tune.over: {DATASET}.{key}")
-            part["source"] = ", ".join([part["source"], *of_words])
+        if of_datasets and part["source"] in datasets:
+            dataset = deepcopy(datasets[part["source"]])
+            for key in of_datasets:
+                set_value(dataset, key.partition(".")[2], chosen[key], f"tune.over: {key}")
+            part["source"] = ", ".join([part["source"], *(named[key] for key in of_datasets)])
             added[part["source"]] = dataset
         if WEIGHT in chosen:
             part["weight"] = 1.0 if part["source"] == REAL else chosen[WEIGHT]
     for key, value in chosen.items():
         if key.startswith(f"{TRAIN}."):
             set_value(changed, key, value, f"tune.over: {key}")
-    return Variant(name, changed, added, chosen)
+    return Variant(changed["name"], changed, added, chosen)

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from genrobust.core import bare_name, file_name
 from genrobust.tools.export.format import FORMATS, Content, Format
 
-_UNSAFE = re.compile(r'^[\s.-]|[\s.]$|[<>:"/\\|?*`{}\[\]\x00-\x1f]')  # in the name of a folder, on some system
+# Matches names of folders that a file system may refuse.
+_UNSAFE = re.compile(r'^[\s.-]|[\s.]$|[<>:"/\\|?*`{}\[\]\x00-\x1f]')
 
 
 @FORMATS.register("imagefolder")
@@ -28,17 +29,21 @@ pixels = ImageFolder("FOLDER/SPLIT")  # which numbers the classes in the order o
 """
 
     def write(self, content: Content, folder: Path) -> None:
-        classes, names, images = folder_names(content.classes.label_names), [], folder / content.split
-        for name in classes:  # torchvision refuses one that stays empty, where it would number the others otherwise
+        classes = folder_names(content.classes.label_names)
+        images = folder / content.split
+        # Make folders of classes without images, too: torchvision refuses them instead of numbering the others anew.
+        for name in classes:
             (images / name).mkdir(parents=True)
+        names = []
         for row, png in content.samples():
-            names.append(f"{classes[row['label']]}/{row['key']}.png")
-            (images / names[-1]).write_bytes(png)
+            name = f"{classes[row['label']]}/{row['key']}.png"
+            (images / name).write_bytes(png)
+            names.append(name)
         table = content.table.add_column(0, "file_name", [names])
         pq.write_table(table, images / "metadata.parquet", compression="zstd")
 
 
 def folder_names(names: Sequence[str]) -> list[str]:
-    """Name a folder for each class: as the class, or by `file_name` where a file system may not take that."""
+    """Name a folder for each class: like the class, or by `file_name` if a file system may refuse that."""
     alike = Counter(map(bare_name, names))
     return [file_name(name) if _UNSAFE.search(name) or alike[bare_name(name)] > 1 else name for name in names]

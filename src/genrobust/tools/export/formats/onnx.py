@@ -19,7 +19,7 @@ class Onnx(ClassifierFormat):
 
     library = "onnx"
     opened_as = "{}/model.onnx"
-    packages = ("onnx", "onnxruntime", "onnxscript")  # to write, to check, and what torch's exporter is written in
+    packages = ("onnx", "onnxruntime", "onnxscript")
     usage = """import json
 
 import numpy as np
@@ -45,7 +45,8 @@ print(about["label_names"][logits[0].argmax()])
         import torch
 
         example = torch.zeros(2, *facts["pretrained_cfg"]["input_size"], dtype=torch.uint8)
-        with warnings.catch_warnings(action="ignore"):  # torch's exporter uses what torch deprecates
+        # torch's exporter uses deprecated functions of torch.
+        with warnings.catch_warnings(action="ignore"):
             program = torch.onnx.export(
                 model.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]  # torch's annotations
                 (example,),
@@ -55,10 +56,11 @@ print(about["label_names"][logits[0].argmax()])
                 output_names=["logits"],
                 verbose=False,
             )
-        assert program is not None  # it is None with the old exporter alone
+        assert program is not None
         proto = program.model_proto
         for part in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
-            del part.metadata_props[:]  # stack traces, with the paths of this machine
+            # Stack traces have paths of this machine.
+            del part.metadata_props[:]
         stored = {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}
         onnx.helper.set_model_props(proto, stored)
         Path(self.opened_as.format(folder)).write_bytes(proto.SerializeToString(deterministic=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import islice
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import pyarrow.parquet as pq
 
 from genrobust.tools.export.format import FORMATS, Content, Format
 
-PARQUET_BYTES = 500_000_000  # of images in a file, as Hugging Face datasets writes them
-GROUP = 100  # rows a row group, likewise: what a reader or this writer holds in memory
+PARQUET_BYTES = 500_000_000  # of images in a file, as `datasets` writes them
+GROUP = 100  # rows in a row group, as `datasets` writes them: readers hold one in memory
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -24,16 +25,18 @@ class Parquet(Format):
     usage = 'from datasets import load_dataset\n\nimages = load_dataset("FOLDER", split="SPLIT")'
 
     def write(self, content: Content, folder: Path) -> None:
-        # As Hugging Face datasets keeps the types that pyarrow has no name for.
+        # Hugging Face datasets keeps types that pyarrow does not have in the metadata.
         label = {"names": list(content.classes.label_names), "_type": "ClassLabel"}
         features = {"info": {"features": {"image": {"_type": "Image"}, "label": label}}}
         metadata = {"huggingface": json.dumps(features)}
         schema = pa.schema([("image", _IMAGE), *content.table.schema], metadata=metadata)
-        samples, each = content.samples(), max(1, PARQUET_BYTES * len(content) // content.size)  # images a file
-        files = -(-len(content) // each)
+        images_per_file = max(1, PARQUET_BYTES * len(content) // content.size)
+        files = math.ceil(len(content) / images_per_file)
         (folder / "data").mkdir()
+        samples = content.samples()
         for number in range(files):
-            name, of_file = f"{content.split}-{number:05d}-of-{files:05d}.parquet", islice(samples, each)
+            name = f"{content.split}-{number:05d}-of-{files:05d}.parquet"
+            of_file = islice(samples, images_per_file)
             with pq.ParquetWriter(folder / "data" / name, schema, compression="zstd") as writer:
                 while group := list(islice(of_file, GROUP)):
                     rows = [{"image": {"bytes": png, "path": f"{row['key']}.png"}, **row} for row, png in group]
