@@ -195,25 +195,6 @@ def test_styles_are_those_of_training_images_and_the_pool_and_may_be_missing(tmp
         loaded({"column": "camera"}, train / "pool.csv")
 
 
-# A pattern for another place, a wrong separator, a text that no path has, and one that matches nothing everywhere.
-@pytest.mark.parametrize("pattern", ["/([A-Z]+)_", "/([a-z]+)-", "zzz(x)", "()"])
-def test_a_rule_of_what_belongs_together_that_finds_nothing_is_refused_with_a_path(study, pattern):
-    files = ["ann_0.png", "bob_0.png"]
-    with pytest.raises(UserError) as caught:
-        study(files, apart={"pattern": pattern})
-    for word in ("data.groups_apart.pattern", repr(pattern), "none of the 44 images", "'dog/"):
-        assert word in str(caught.value)
-    assert str(caught.value).count("\n") < 3
-
-
-def test_a_rule_of_what_belongs_together_that_finds_a_part_is_told_with_the_numbers(study):
-    data = study(["ann_0.png", "bob_0.png"], apart={"pattern": "/(ann)_"})
-    (notice,) = data.notices
-    assert "data.groups_apart.pattern" in notice
-    assert "0 of the 18 images of train" in notice and "2 of the 4 images of shifted" in notice
-    assert study(["ann_0.png"], apart={"pattern": "/([a-z0-9]+)[_.]"}).notices == ()
-
-
 def test_a_set_without_the_column_of_what_belongs_together_is_told(pictogram_data):
     """Patients whose column has another name in a set are not kept apart from it."""
 
@@ -322,12 +303,6 @@ def test_a_tar_without_the_key_leaves_the_others_theirs(tars, tmp_path):
     assert names_if_known(APART, images, ImageRule(column="place")) == [None] * len(images)
 
 
-def test_an_empty_name_is_none():
-    files = ["x_.png", "y_.png", "z_1.png"]
-    images = MemoryImages("train", [np.zeros((4, 4, 3), np.uint8)] * 3, [0] * 3, files)
-    assert names_if_known(APART, images, ImageRule(pattern=r"_(\w*)\.png")) == [None, None, "1"]
-
-
 @pytest.mark.parametrize(
     ("facts", "named"),
     [
@@ -339,6 +314,3 @@ def test_an_empty_name_is_none():
 def test_json_that_names_no_groups_is_refused(tars, facts, named):
     with pytest.raises(UserError, match=named):
         tars(facts)
-
-
-# ---------------------------------------------------------------------------------------- images of any reader

@@ -180,18 +180,6 @@ def test_a_shard_is_done_when_its_manifest_is_there(folder, tmp_path):
     assert np.array_equal(np.asarray(partial.image(4)), samples(2)[0].image)
 
 
-def test_a_dataset_is_finished_once_all_shards_are_there_and_reopened_when_one_is_gone(folder):
-    before, whole = Artifact(folder).manifest(), everything(folder)
-    assert set(before.files) == {f"00000{i}.{kind}" for i in range(3) for kind in ("json", "parquet", "tar")}
-    assert before.kind == "dataset" and before.about == ABOUT
-    (folder / "000001.json").unlink()
-    finish_dataset(folder)
-    assert Artifact(folder).is_begun and not Artifact(folder).is_finished
-    write_shard(folder, 1, samples(1), [REJECTED])
-    finish_dataset(folder)
-    assert everything(folder) == whole
-
-
 @pytest.mark.parametrize("name", ["000001.tar", "000001.parquet", "000001.json"])
 @pytest.mark.parametrize("spoil", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"PAR1 not really PAR1", None])
 def test_damage_is_found_at_opening(folder, name, spoil):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from genrobust.core import ImageSet, StudyData, UserError
+from genrobust.core import StudyData, UserError
 from genrobust.data import list_cells, withheld_cells, withhold
 from genrobust.data.withholding import Cell
-from genrobust.leaks import without_withheld
 from genrobust.recipe import WithoutConfig
 
 
@@ -45,17 +41,6 @@ def test_a_share_is_spread_evenly_and_a_smaller_one_is_part_of_it(pictogram_data
         assert all(lost[name] < total[name] for name in total)
         assert max(abs(lost[name] - 0.6 * total[name]) for name in total) <= 2
     assert hole(pictogram_data, 0.2) == small != hole(pictogram_data, 0.2, seed=1)
-
-
-def test_their_copies_are_no_images_to_search(pictogram_data: StudyData) -> None:
-    def contents(images: ImageSet) -> np.ndarray:
-        return np.array([[*hashlib.sha256(key.encode()).digest()] for key in images.keys], dtype=np.uint8)
-
-    data = replace(without(pictogram_data, ["*/pixel"]), search_pool=pictogram_data.retrieval)
-    found = without_withheld(data, contents)
-    assert found.search_pool is not None and data.retrieval is not None
-    assert sorted(found.search_pool.keys) == sorted(data.retrieval.keys)
-    assert without_withheld(data, lambda images: None) is data
 
 
 @pytest.mark.parametrize(

@@ -20,15 +20,11 @@ __all__ = ["app", "listing", "main", "studies", "verify"]
 
 def main() -> None:
     """Run the command line, and exit."""
-    _mask_streams()
-    os.environ.update(SAFE_PATH | waiting_of_threads())  # for processes that libraries start
-    app()
-
-
-def _mask_streams() -> None:
-    """Mask the secrets in standard output and error: in results, logs, tracebacks and messages of libraries."""
+    # Mask secrets in results, logs, tracebacks and messages of libraries.
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.write = partial(_write_masked, stream.write)  # type: ignore[method-assign]
+    os.environ.update(SAFE_PATH | waiting_of_threads())  # for processes that libraries start
+    app()
 
 
 def _write_masked(write: Callable[[str], int], text: str) -> int:

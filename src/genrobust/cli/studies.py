@@ -179,7 +179,10 @@ def evaluate(
     else:
         heads = ["arm", "seed"]
         scored = _arm_predictions(study, arm)
-    tables = [Table(*heads, *map(escape, study.tests), title=_caption(of)) for of in chosen]
+    tables = []
+    for of in chosen:
+        title = ", ".join(filter(None, [of.title, of.unit, "over each set's own classes"]))
+        tables.append(Table(*heads, *map(escape, study.tests), title=title))
     for names, predictions in scored:
         for table, of in zip(tables, chosen, strict=True):
             table.add_row(*map(escape, names), *_values(study, of, predictions))
@@ -206,10 +209,6 @@ def _warn_of_labels(name: str, predictions: "Mapping[str, Predictions]") -> None
             chance = number(100 / score.classes)
             words = f"{name} on {test}: {reached} is surely below guessing ({chance} %): perhaps {MISLABELED}"
             err_console.print(f"[bold yellow]warning:[/] {escape(words)}")
-
-
-def _caption(metric: "ImageMetric") -> str:
-    return ", ".join(filter(None, [metric.title, metric.unit, "over each set's own classes"]))
 
 
 def _arm_predictions(study: "Study", arm: str | None) -> "Iterator[tuple[list[str], Mapping[str, Predictions]]]":

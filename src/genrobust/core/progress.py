@@ -13,42 +13,57 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-SPEED_OVER_S = 300.0  # rates are means over so many seconds: a batch of large images alone can take a minute
-LINE_EVERY_S = 30.0  # where standard error is no terminal
+# Rates are means over so many seconds. A batch of large images can take a minute.
+SPEED_OVER_S = 300.0
+# Seconds between lines if standard error is no terminal.
+LINE_EVERY_S = 30.0
 
-# Takes how many more are done, a note, and whether they were found done, which says nothing of the speed.
+# The arguments of `Bar.advance`.
 Count = Callable[[int, str | None, bool], None]
 
-_counted: dict[str, Count] = {}  # by unit: who counts what this process makes, see `counting`
-_shown: list[Progress] = []  # the display on the terminal, which allows one: bars within bars are its further lines
+# The function that counts progress in a unit, by unit. See `counting`.
+_counted: dict[str, Count] = {}
+# The display on the terminal, which has room for one: bars within bars are further lines of it.
+_shown: list[Progress] = []
 
 
 class Bar:
     """The progress of one job. `advance` may be called from any thread."""
 
     def __init__(self, description: str, total: int, unit: str, done: int, each: int) -> None:
-        self.what, self.total, self.unit, self.each = description, total, unit, each
-        self.done, self.found, self.note = done, done, ""
-        self._past = deque([(time.monotonic(), 0)])  # and how many this process had made by then
+        self.what = description
+        self.total = total
+        self.unit = unit
+        self.each = each
+        self.done = done
+        self.found = done
+        self.note = ""
+        # Times, and how many items this process had made by then.
+        self._past = deque([(time.monotonic(), 0)])
 
     def advance(self, count: int = 1, note: str | None = None, found: bool = False) -> None:
-        """Count `count` items more as done; fewer, where it is negative. `note` is a few words, such as a loss.
+        """Count items as done, or as not done if `count` is negative.
 
-        Items that were `found`, since an earlier run made them, say nothing of the speed.
+        Args:
+            note: A few words to show, such as a loss.
+            found: An earlier run made the items, so they do not count for the speed.
         """
-        self.found += count if found else 0  # first: who looks in between takes none of them for made
+        # `found` goes first: otherwise another thread could take the items for made.
+        if found:
+            self.found += count
         self.done += count
         if note is not None:
             self.note = note
 
     def line(self) -> str:
-        """How far it is, how fast and how long yet, in words."""
+        """Return the progress, the speed and the time left in words."""
         item = self.unit if self.each == 1 else "steps"
         return ", ".join([f"{self.what}: {self.done:,} of {self.total:,} {item}", *self.rate()])
 
     def rate(self) -> list[str]:
-        """How fast it is, how long yet, and the note, as far as they are known."""
-        now, words = time.monotonic(), list[str]()
+        """Return the speed, the time left and the note, as far as they are known."""
+        words = []
+        now = time.monotonic()
         made = max(0, self.done - self.found)
         self._past.append((now, made))
         while now - self._past[0][0] > SPEED_OVER_S:
@@ -74,10 +89,12 @@ class _Forwarding(Bar):
 
 @contextmanager
 def progress_bar(description: str, total: int, unit: str = "images", done: int = 0, each: int = 1) -> Iterator[Bar]:
-    """Show the progress of the block over `total` items, of which `done` are there already.
+    """Show the progress of the block: a bar on a terminal, or else a line every LINE_EVERY_S seconds.
 
-    An item counts as `each` of `unit` in the rate: a training of batches counts steps and shows images/s. Where
-    standard error is no terminal, a line is written every LINE_EVERY_S seconds. Nothing stays when the block ends.
+    Args:
+        total: The number of items.
+        done: The number of items that an earlier run made.
+        each: How many of `unit` an item is. A training counts steps, and shows images/s.
     """
     if unit in _counted:
         yield _Forwarding(_counted[unit], done, each)
@@ -102,9 +119,9 @@ def progress_bar(description: str, total: int, unit: str = "images", done: int =
 
 @contextmanager
 def counting(unit: str, count: Count) -> Iterator[None]:
-    """Pass progress of the block's bars in `unit` to `count`, so that one bar can show that of several processes.
+    """Pass the progress of the block's bars in `unit` to `count` instead of showing them.
 
-    The bars themselves are not shown.
+    So one bar can show the progress of several processes.
     """
     before = _counted.get(unit)
     _counted[unit] = count
@@ -121,8 +138,8 @@ def counting(unit: str, count: Count) -> Iterator[None]:
 def _terminal_display(bar: Bar) -> Iterator[Callable[[], None]]:
     outermost = not _shown
     if outermost:
-        what, rate = TextColumn("{task.description}"), TextColumn("{task.fields[rate]}")
-        columns = what, BarColumn(20), MofNCompleteColumn(), rate
+        rate = TextColumn("{task.fields[rate]}")
+        columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), rate)
         _shown.append(Progress(*columns, console=Console(stderr=True, emoji=False), transient=True))
         _shown[0].start()
     display = _shown[0]
@@ -150,7 +167,9 @@ def _line_display(bar: Bar) -> Iterator[Callable[[], None]]:
 
 
 def _format_speed(speed: float) -> str:
-    return f"{speed:,.{0 if speed >= 100 else 1 if speed >= 1 else 3}f}"
+    if speed < 1:
+        return f"{speed:.3f}"
+    return f"{speed:.1f}" if speed < 100 else f"{speed:,.0f}"
 
 
 def about(seconds: float) -> str:

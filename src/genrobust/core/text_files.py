@@ -73,13 +73,9 @@ def plain_number(text: str) -> str:
 def csv_line(cells: Iterable[object]) -> str:
     """Return a row of a CSV file. Unprintable characters are escaped, so a row is always one line."""
     text = io.StringIO()
-    row = [_escape_text(cell) for cell in cells]
+    row = [escape_unprintable(cell) if isinstance(cell, str) else cell for cell in cells]
     csv.writer(text, lineterminator="\n").writerow(row)
     return text.getvalue()
-
-
-def _escape_text(cell: object) -> object:
-    return escape_unprintable(cell) if isinstance(cell, str) else cell
 
 
 def escape_unprintable(text: str, kept: str = "") -> str:

@@ -1,13 +1,13 @@
 """The 15 corruptions of Hendrycks and Dietterich (2019), by which ImageNet-C was made, for images of any size.
 
-Their library is no longer kept up and needs OpenCV and ImageMagick, so they are written with NumPy, SciPy and Pillow.
-Strengths are those of Tiny-ImageNet-C, whose images have 64 pixels a side; lengths of blurs, snow and waves grow with
-the shorter side. What differs: frost is drawn instead of pasted from photographs, glass blur moves all pixels at once,
-and fog and motion blur are made by other algorithms. So accuracies do not compare with published ones.
+Their library is no longer maintained and needs OpenCV and ImageMagick. These use NumPy, SciPy and Pillow. Strengths are
+those of Tiny-ImageNet-C, whose images have 64 pixels a side. Lengths of blurs, snow and waves grow with the shorter
+side. Differences: frost is drawn instead of pasted from photographs, glass blur moves all pixels at once, and fog and
+motion blur are made by other algorithms. So accuracies do not compare with published ones.
 
-Each function takes an image, float [H, W, 3] from 0 to 1, its strength, a generator of random numbers and the shorter
-side by 64, and returns the corrupted image, which may leave that range. A stronger corruption draws the same numbers,
-but for shot noise.
+Each function takes an image `x`, float [H, W, 3] from 0 to 1, its strength, a generator of random numbers, and the
+shorter side divided by 64. It returns the corrupted image, which may leave the range. A stronger corruption draws the
+same numbers, except for shot noise.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL import Image
 from scipy import ndimage
 
 Corrupt = Callable[[np.ndarray, Any, np.random.Generator, float], np.ndarray]
-SIDE = 64  # pixels, for which the strengths are
+SIDE = 64  # pixels a side of the images that the strengths are made for
 
 
 def corrupt(image: Image.Image, name: str, severity: int, seed: int) -> Image.Image:
@@ -61,7 +61,8 @@ def _defocus_blur(x: np.ndarray, strength: tuple[float, float], rng: np.random.G
 
 def _glass_blur(x: np.ndarray, strength: tuple[float, int, int], rng: np.random.Generator, scale: float) -> np.ndarray:
     softness, farthest, times = strength
-    x, reach = _soft(x, scale * softness), max(1, round(scale * farthest))
+    x = _soft(x, scale * softness)
+    reach = max(1, round(scale * farthest))
     for _ in range(times):
         rows, columns = np.indices(x.shape[:2]) + rng.integers(-reach, reach + 1, (2, *x.shape[:2]))
         x = x[np.clip(rows, 0, len(x) - 1), np.clip(columns, 0, x.shape[1] - 1)]
@@ -79,24 +80,29 @@ def _zoom_blur(x: np.ndarray, most: float, rng: np.random.Generator, scale: floa
 def _snow(x: np.ndarray, strength: tuple[float, ...], rng: np.random.Generator, scale: float) -> np.ndarray:
     mean, sd, zoom, least, length, softness, kept = strength
     flakes = _zoomed(mean + sd * rng.standard_normal((*x.shape[:2], 1)), max(1, zoom * scale))
-    fallen = _moved(np.where(flakes < least, 0, np.clip(flakes, 0, 1)), length, softness, rng.uniform(-135, -45), scale)
+    flakes = np.where(flakes < least, 0, np.clip(flakes, 0, 1))
+    fallen = _moved(flakes, length, softness, rng.uniform(-135, -45), scale)
     gray = x @ (0.299, 0.587, 0.114)
-    return kept * x + (1 - kept) * np.maximum(x, 1.5 * gray[..., None] + 0.5) + fallen + fallen[::-1, ::-1]
+    white = np.maximum(x, 1.5 * gray[..., None] + 0.5)
+    return kept * x + (1 - kept) * white + fallen + fallen[::-1, ::-1]
 
 
 def _frost(x: np.ndarray, strength: tuple[float, float], rng: np.random.Generator, scale: float) -> np.ndarray:
     kept, share = strength
-    ridges = (1 - np.abs(2 * _clouds(x.shape[:2], 1.6, rng) - 1)) ** 2  # bright veins, as ice has
+    # Bright veins, like those of ice.
+    ridges = (1 - np.abs(2 * _clouds(x.shape[:2], 1.6, rng) - 1)) ** 2
     return kept * x + share * ridges[..., None] * (0.85, 0.93, 1.0)
 
 
 def _fog(x: np.ndarray, strength: tuple[float, float], rng: np.random.Generator, scale: float) -> np.ndarray:
     share, decay = strength
-    return (x + share * _clouds(x.shape[:2], decay, rng)[..., None]) * x.max() / max(x.max() + share, 1e-9)
+    foggy = x + share * _clouds(x.shape[:2], decay, rng)[..., None]
+    return foggy * x.max() / max(x.max() + share, 1e-9)
 
 
 def _brightness(x: np.ndarray, added: float, rng: np.random.Generator, scale: float) -> np.ndarray:
-    value = x.max(axis=2, keepdims=True)  # of HSV; hue and saturation stay
+    # Change the value in HSV: hue and saturation stay.
+    value = x.max(axis=2, keepdims=True)
     brighter = np.clip(value + added, 0, 1)
     return np.where(value > 0, x * brighter / np.maximum(value, 1e-9), brighter)
 
@@ -125,7 +131,8 @@ def _elastic_transform(
 
 def _pixelate(x: np.ndarray, share: float, rng: np.random.Generator, scale: float) -> np.ndarray:
     image = _to_image(x)
-    small = image.resize((max(1, int(share * image.width)), max(1, int(share * image.height))), Image.Resampling.BOX)
+    size = max(1, int(share * image.width)), max(1, int(share * image.height))
+    small = image.resize(size, Image.Resampling.BOX)
     return np.asarray(small.resize(image.size, Image.Resampling.BOX)) / 255
 
 
@@ -140,19 +147,21 @@ def _soft(x: np.ndarray, sd: float) -> np.ndarray:
 
 
 def _moved(x: np.ndarray, length: float, softness: float, angle: float, scale: float) -> np.ndarray:
-    """Blur along a line of `length` pixels in the direction `angle`, in degrees, ever less."""
+    """Blur along a line of `length` pixels in the direction `angle`, in degrees. Farther pixels count less."""
     steps = np.arange(math.ceil(scale * length) + 1)
     weights = np.exp(-((steps / (scale * softness)) ** 2) / 2)
-    radians, shares = math.radians(angle), weights / weights.sum()
+    shares = weights / weights.sum()
+    radians = math.radians(angle)
     blurred = np.zeros_like(x)
-    for step, share in zip(steps[shares > 1e-3], shares[shares > 1e-3], strict=True):
-        offset = (step * math.sin(radians), step * math.cos(radians), 0)
-        blurred += share * ndimage.shift(x, offset, order=1, mode="nearest")
+    for step, share in zip(steps, shares, strict=True):
+        if share > 1e-3:
+            offset = (step * math.sin(radians), step * math.cos(radians), 0)
+            blurred += share * ndimage.shift(x, offset, order=1, mode="nearest")
     return blurred
 
 
 def _zoomed(x: np.ndarray, zoom: float) -> np.ndarray:
-    """The center of `x`, enlarged to its size; four times as fast as ndimage, which interpolates between colors too."""
+    """Enlarge the center of `x` to its size. ndimage also interpolates between colors, and takes four times as long."""
     for axis in (0, 1):
         last = x.shape[axis] - 1
         at = last / 2 + (np.arange(last + 1) - last / 2) / zoom
@@ -163,8 +172,10 @@ def _zoomed(x: np.ndarray, zoom: float) -> np.ndarray:
 
 
 def _clouds(size: tuple[int, int], decay: float, rng: np.random.Generator) -> np.ndarray:
-    """Noise from 0 to 1 that is `decay` times weaker at each half of a length."""
-    total, side, cells = np.zeros(size), max(size), 2
+    """Return noise from 0 to 1, float [H, W]. Each halving of the length makes it `decay` times weaker."""
+    total = np.zeros(size)
+    side = max(size)
+    cells = 2
     while cells <= side:
         drawn = rng.uniform(-1, 1, (cells + 1, cells + 1))
         places = np.indices(size) * (cells / side)
@@ -174,7 +185,8 @@ def _clouds(size: tuple[int, int], decay: float, rng: np.random.Generator) -> np
     return total / max(total.max(), 1e-9)
 
 
-CORRUPTIONS: dict[str, tuple[Corrupt, tuple[Any, ...]]] = {  # by name: how it is made, and its five strengths
+# The function and the five strengths of each corruption.
+CORRUPTIONS: dict[str, tuple[Corrupt, tuple[Any, ...]]] = {
     "gaussian_noise": (_gaussian_noise, (0.04, 0.08, 0.12, 0.15, 0.18)),
     "shot_noise": (_shot_noise, (250, 100, 50, 30, 15)),
     "impulse_noise": (_impulse_noise, (0.01, 0.02, 0.05, 0.08, 0.14)),

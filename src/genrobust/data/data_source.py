@@ -44,7 +44,10 @@ def load_data(config: DataConfig) -> StudyData:
     assert isinstance(config, DataSource), f"{type(config)} is registered as a source and extends no DataSource"
     require_there(config.places)
     _require_apart(config)
-    data, classes = _with_root_fetched(config).load()
+    root = getattr(config, "root", None)
+    # Other paths on the hub are downloaded when they are opened.
+    source = config.model_copy(update={"root": fetch_dataset(root)}) if isinstance(root, Path) else config
+    data, classes = source.load()
     if config.known_labels() is None:  # otherwise the source has loaded only the wanted classes
         data, classes = of_classes(data, classes, config.classes)
     data = _with_shifts(data, classes, config)
@@ -74,14 +77,6 @@ def with_derived(data: StudyData, config: DataConfig) -> StudyData:
         if isinstance(shift, DerivedSets):
             _add(made, shift.make(name, data.tests, data.clean), data.tests)
     return replace(data, tests={**data.tests, **made}, derived=(*data.derived, *made))
-
-
-def _with_root_fetched(config: DataSource) -> DataSource:
-    """Download `root` if it is on the hub. Other paths are downloaded when they are opened."""
-    root = getattr(config, "root", None)
-    if not isinstance(root, Path):
-        return config
-    return config.model_copy(update={"root": fetch_dataset(root)})
 
 
 def _with_shifts(data: StudyData, classes: FolderClasses, config: DataSource) -> StudyData:

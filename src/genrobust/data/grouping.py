@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from genrobust.core import (
     ImageSet,
@@ -109,7 +108,12 @@ def names_by(key: str, set_name: str, images: ImageSet, rule: ImageRule) -> Name
     """Return the name of each image by `rule`, which is the section `key` of the recipe."""
     if rule.pattern is not None:
         return _names_by_pattern(images, rule.pattern)
-    return _names_by_column(_full_key(key, rule), set_name, images, str(rule.column))
+    try:
+        values = images.column(str(rule.column))
+    except UserError as error:
+        raise type(error)(f"{_full_key(key, rule)}: {set_name!r}: {error}") from None
+    texts = [plain_number(str(value)) for value in values]
+    return [None if is_missing(text) else text for text in texts]
 
 
 def names_if_known(key: str, images: ImageSet, rule: ImageRule) -> Names:
@@ -133,20 +137,6 @@ def _names_by_pattern(images: ImageSet, pattern: str) -> Names:
         # A group that did not take part in the match is None, and an empty text is no name.
         names.append(match[which] or None if match else None)
     return names
-
-
-def _names_by_column(key: str, set_name: str, images: ImageSet, column: str) -> Names:
-    try:
-        values = images.column(column)
-    except UserError as error:
-        raise type(error)(f"{key}: {set_name!r}: {error}") from None
-    return [_as_name(value) for value in values]
-
-
-def _as_name(value: Any) -> str | None:
-    """Return the value of a cell as a name. None for a missing value."""
-    text = plain_number(str(value))
-    return None if is_missing(text) else text
 
 
 def with_styles(data: StudyData, rule: ImageRule | None) -> StudyData:

@@ -36,7 +36,8 @@ def hold_back(train: ImageSet, share: float, together: Names | None = None) -> t
     order = fair_in_kinds(train)
     rank = _rank(order, together)
     leader = order[rank]  # first image of the group of each image
-    kinds = _kinds(train)
+    styles, style = np.unique(train.styles, return_inverse=True)
+    kinds = train.labels * len(styles) + style  # a number for each class and style
     held = np.zeros(len(train), dtype=bool)
     in_own_kind = np.flatnonzero(kinds == kinds[leader])
     in_order = in_own_kind[np.lexsort((rank[in_own_kind], kinds[in_own_kind]))]
@@ -75,12 +76,6 @@ def _rank(order: np.ndarray, together: Names | None) -> np.ndarray:
     first = np.full(group.max() + 1, len(order))
     np.minimum.at(first, group, rank)
     return first[group]
-
-
-def _kinds(images: ImageSet) -> np.ndarray:
-    """Return a number for the class and style of each image, int64 [N]."""
-    styles, style = np.unique(images.styles, return_inverse=True)
-    return images.labels * len(styles) + style
 
 
 def _first_groups(images: np.ndarray, rank: np.ndarray, quota: int) -> np.ndarray:

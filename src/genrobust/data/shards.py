@@ -117,17 +117,12 @@ def _find_wrong_key(about: Mapping[str, Any]) -> str:
     if type(shards) is not int or not 0 <= shards <= MOST_SHARDS:
         return "shards"
     ids = about.get("class_ids", [])
-    if not isinstance(ids, list) or not _are_unique_texts(ids):
+    if not isinstance(ids, list) or len({id for id in ids if type(id) is str}) != len(ids):
         return "class_ids"
     names = about.get(NAMES, dict.fromkeys(ids, ""))
     if not isinstance(names, dict) or len(names) != len(ids) or not all(type(text) is str for text in names.values()):
         return NAMES
     return ""
-
-
-def _are_unique_texts(values: Sequence[Any]) -> bool:
-    texts = {value for value in values if type(value) is str}
-    return len(texts) == len(values)
 
 
 def missing_shards(folder: Path, total: int) -> list[int]:
@@ -233,7 +228,9 @@ class ShardDataset(ImageSet):
                 of_shards.append(images[name].to_numpy())
         self.keys = keys
         self.styles = styles
-        self.labels, self._offset, self._size = (_concatenate(of_shards) for of_shards in columns.values())
+        self.labels, self._offset, self._size = (
+            np.concatenate([np.empty(0, np.int64), *of_shards]) for of_shards in columns.values()
+        )
         self._shard = np.repeat(np.array(self._done, np.int64), counts)
         self._sha256 = b"".join(hashes)
         self._check_index()
@@ -324,10 +321,6 @@ def making(metadata: pa.Table) -> Making:
         faults={name: sum(map(bool, columns[name])) for name in _FAULTS},
         reasons=dict(sorted(reasons.items())),
     )
-
-
-def _concatenate(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.empty(0, np.int64), *arrays])
 
 
 def _with_status(table: pa.Table, status: str) -> pa.Table:

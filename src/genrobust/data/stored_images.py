@@ -117,18 +117,16 @@ def require_there(places: Mapping[str, Path]) -> None:
             gone[key] = path
     if not gone:
         return
-    lines = "; ".join(f"{key}: there is no {path}{_suggest_sibling(path)}" for key, path in gone.items())
+    problems = []
+    for key, path in gone.items():
+        near = near_names(path.name, [entry.name for entry in path.parent.glob("*")])
+        problems.append(f"{key}: there is no {path}{perhaps([str(path.with_name(name)) for name in near[:1]])}")
+    lines = "; ".join(problems)
     if all(path.is_absolute() for path in gone.values()):
         raise UserError(lines)
     are_keys = any(not key.startswith("-") for key in gone)
     relative_to = "; the paths of a recipe file are relative to its folder" if are_keys else ""
     raise UserError(f"{lines} (below {Path.cwd()}{relative_to})")
-
-
-def _suggest_sibling(path: Path) -> str:
-    """Ask if the user meant an existing path with a similar name. Empty if there is none."""
-    near = near_names(path.name, [entry.name for entry in path.parent.glob("*")])
-    return perhaps([str(path.with_name(name)) for name in near[:1]])
 
 
 def require_outside(places: Mapping[str, Path], outputs: Iterable[Path]) -> None:

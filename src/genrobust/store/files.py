@@ -83,11 +83,7 @@ def leftovers(folder: Path, below: bool = False) -> list[Path]:
         below: Search subfolders, too.
     """
     candidates = folder.rglob(".*.part") if below else folder.glob(".*.part")
-    return sorted(path for path in candidates if _is_temporary(path))
-
-
-def _is_temporary(path: Path) -> bool:
-    return _PART.fullmatch(path.name) is not None and path.is_file() and not path.is_symlink()
+    return sorted(p for p in candidates if _PART.fullmatch(p.name) and p.is_file() and not p.is_symlink())
 
 
 def remove_leftovers(folder: Path, below: bool = False, names: Collection[str] | None = None) -> None:

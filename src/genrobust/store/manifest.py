@@ -85,7 +85,9 @@ def read_manifest(path: Path, remedy: str) -> Manifest:
             raise ValueError(f"it is that of the folder whose name ends in -{own_hash}: move it back there, or")
         files: dict[str, FileFacts] = {}
         for name, facts in content["files"].items():
-            _require_inside(PurePosixPath(name))
+            file = PurePosixPath(name)
+            if file.is_absolute() or ".." in file.parts or "\0" in name:
+                raise ValueError(f"it names a file outside the folder: {name!r}")
             files[name] = FileFacts(facts["size"], facts["sha256"])
         return Manifest(
             kind=content["kind"],
@@ -107,11 +109,6 @@ def _check_version(path: Path, version: object) -> None:
             f"{path} is of format {version!r}, and this version of genrobust reads format {FORMAT}: move the "
             "folder away and run the command that made it again"
         )
-
-
-def _require_inside(file: PurePosixPath) -> None:
-    if file.is_absolute() or ".." in file.parts or "\0" in str(file):
-        raise ValueError(f"it names a file outside the folder: {str(file)!r}")
 
 
 def is_ours(path: Path) -> bool:

@@ -65,11 +65,7 @@ class ImageNetV2(ImageNetReader):
         parents = [part for part in reversed(self.path.parts[:-1]) if "v2" in part.lower()]
         for part in (self.path.name, *parents):
             for version, line in V2_LINES.items():
-                if _has_word_starting_with(version, part.lower()):
+                # At the start of a word: "top" is in "imagenetv2-top-images", not in "desktop".
+                if re.search(rf"(?<![a-z]){version}", part.lower()):
                     return line
         return self.baseline
-
-
-def _has_word_starting_with(start: str, text: str) -> bool:
-    """Return whether a word in `text` starts with `start`: "top" is in "imagenetv2-top-images", not in "desktop"."""
-    return re.search(rf"(?<![a-z]){start}", text) is not None
