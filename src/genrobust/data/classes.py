@@ -155,10 +155,7 @@ def classes_of(train: StoredImages, class_names: Mapping[str, str] | None = None
             raise UserError(f"data.class_names: {train.path} has no folder {folder!r}{then}")
     names = [train.named.get(folder, folder) for folder in folders]
     ids = _ids(names)
-    shown = [
-        given.get(folder, re.sub(r"[\s_-]+", " ", name).strip() or name)
-        for folder, name in zip(folders, names, strict=True)
-    ]
+    shown = [given.get(folder, _spaced(name)) for folder, name in zip(folders, names, strict=True)]
     _require_unique(train.path, folders, ids, "are two spellings of one name: put them together, or rename one")
     _require_unique(train.path, folders, shown, "have one name in prompts: give one another name in data.class_names")
     labels = [ClassLabel(id, text, text, name) for id, text, name in zip(ids, shown, names, strict=True)]
@@ -177,6 +174,10 @@ def _ids(names: Sequence[str]) -> list[str]:
         else:
             ids.append(slug(name))
     return ids
+
+
+def _spaced(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip() or name
 
 
 def _require_unique(path: Path, folders: Sequence[str], values: Sequence[str], problem: str) -> None:

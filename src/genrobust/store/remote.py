@@ -1,7 +1,7 @@
-"""Output at a URL: a local folder to work in, of which artifacts keep a copy in an object store, through fsspec.
+"""Output at a URL: a local folder to work in, whose artifacts are copied to an object store through fsspec.
 
-A store shows a file when all of it is written. What is at the URL wins: a manifest without its like there is removed
-here. Each machine has a folder of its own and shares the URL alone.
+A store shows a file when it is complete. The URL decides: a manifest that is not there is removed here. Each machine
+has its own folder, and machines share only the URL.
 """
 
 from __future__ import annotations
@@ -26,21 +26,23 @@ from genrobust.core import (
 from genrobust.store.files import lock, make_folder, refusal, replacing, temporary
 from genrobust.store.named_files import expand_home
 
-COPIES = "GENROBUST_COPIES"  # the environment variable that says where copies lie
+# The environment variable with the folder of the copies on this machine.
+COPIES = "GENROBUST_COPIES"
 STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "memory")
-AT_ONCE = 8  # downloads; s3fs reads a large file in ten parts by itself
-LISTED = 3  # times, while other machines remove files that are to be fetched
+AT_ONCE = 8  # downloads at once; s3fs also reads a large file in ten parts
+# How often to list a URL again if another machine removes files meanwhile.
+LISTED = 3
 _EXAMPLE = "give a folder, or a URL of an object store such as s3://bucket/runs"
 _CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or an instance's role"
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]+:/")  # of two letters or more: C:/ is a disk
+# Schemes have two letters or more, because C:/ is a disk.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]+:/")
 _opened: dict[str, Remote] = {}
 
 
 def local_folder(out: Path | str) -> Path:
-    """Return the folder to work in for an output, which is a path (``~/`` is the home folder) or a URL for fsspec.
+    """Return the folder to work in for an output: a path (``~/`` is the home folder) or a URL for fsspec.
 
-    For a URL that is this machine's copy, below the folder that the environment variable `COPIES` names, or else below
-    the user's cache.
+    For a URL, it is below the folder in the environment variable `COPIES`, or else below the user's cache.
     """
     text = str(out)
     if not text.strip():
@@ -49,41 +51,37 @@ def local_folder(out: Path | str) -> Path:
         raise UserError(f"{text} is a URL, and a folder is needed here: only commands of a study take URLs")
     if isinstance(out, Path) or not ("://" in text or _URL.match(text)):
         return Path(expand_home(text))
-    if (url := text.rstrip("/")) not in _opened:
+    url = text.rstrip("/")
+    if url not in _opened:
         _opened[url] = Remote(text)
     return _opened[url].folder
 
 
 def remote_of(path: Path) -> Remote | None:
-    """Return the remote of the folder that `path` lies in, if it has one."""
+    """Return the remote of the folder that `path` is in. None for local folders."""
     return next((remote for remote in _opened.values() if path.is_relative_to(remote.folder)), None)
 
 
 def address(folder: Path) -> Path | str:
-    """Return what `local_folder` takes on another machine for `folder`: its URL, or itself."""
+    """Return the URL of `folder`, or `folder` itself: another machine passes it to `local_folder`."""
     remote = remote_of(folder)
     return folder if remote is None else remote.url_of(folder)
 
 
 class Remote:
-    """The files at a URL, of which `folder` has copies, below `copies` or this machine's default.
-
-    `url` is shown: a password is masked.
-
-    Raises:
-        UserError: The package of the store is not installed, there is no such store or bucket, or no credentials.
-        GenrobustError: The store does not answer.
-    """
+    """The files at a URL, and a `folder` for copies of them. `url` may be shown: its password is masked."""
 
     def __init__(self, url: str, copies: Path | None = None) -> None:
         self._url = url.rstrip("/")
-        self.url, shown = mask_secrets(self._url), mask_secrets(url)
+        self.url = mask_secrets(self._url)
+        shown = mask_secrets(url)
         scheme, _, rest = url.partition("://")
-        parts = rest.rstrip("/").split("/")
-        if scheme not in STORES or not url.isprintable() or {"", ".", ".."} & {*parts}:
+        parts = set(rest.rstrip("/").split("/"))
+        if scheme not in STORES or not url.isprintable() or parts & {"", ".", ".."}:
             known = ", ".join(STORES)
             raise UserError(f"{shown!a} is no URL of a store that genrobust knows ({known}): {_EXAMPLE}")
-        if scheme in ("s3", "s3a") and shown != url:  # its library would quote a part of it
+        # The library of S3 would show a part of the password.
+        if scheme in ("s3", "s3a") and shown != url:
             raise UserError(f"{shown}: S3 takes no password from a URL: {_CREDENTIALS}")
         copies = copies or Path(os.environ.get(COPIES) or user_cache()).expanduser()
         self.folder = copies.absolute() / file_name(self.url)
@@ -92,21 +90,18 @@ class Remote:
 
             self._fs, root = fsspec.url_to_fs(self._url)
             self._root = str(root).rstrip("/")
-            if bucket := self._root.partition("/")[0]:  # memory has none
+            bucket = self._root.partition("/")[0]
+            # A store in memory has no buckets.
+            if bucket:
                 self._fs.info(bucket)
         make_folder(self.folder)
 
     def url_of(self, path: Path) -> str:
-        """Return the URL of `path`, with its password, which is never shown."""
+        """Return the URL of `path` with its password. Do not show it."""
         return self._url + self._key(path).removeprefix(self._root)
 
     def put(self, path: Path, content: bytes | None = None) -> None:
-        """Upload `path`, or `content` in its place.
-
-        Raises:
-            UserError: There are no credentials.
-            GenrobustError: The store does not answer.
-        """
+        """Upload the file `path`, or `content` instead."""
         with self._translating("write", path):
             if content is None:
                 self._fs.put_file(str(path), self._key(path))
@@ -114,26 +109,28 @@ class Remote:
                 self._fs.pipe_file(self._key(path), content)
 
     def remove(self, path: Path) -> None:
-        """Remove the remote of `path`, if any; raises GenrobustError where the store refuses."""
+        """Remove the copy of `path` at the URL, if there is one."""
         with self._translating("remove", path), suppress(FileNotFoundError):
             self._fs.invalidate_cache()
             self._fs.rm_file(self._key(path))
 
     def update(self, folder: Path, names: re.Pattern[str]) -> list[Path]:
-        """Make the small files in `folder` whose names from there match `names` those of the URL.
+        """Make the small files in `folder` those at the URL. Files count if their paths below `folder` match `names`.
 
         Returns:
-            The files that changed here, or are new.
+            The files that are new or have changed.
         """
         local = [path for path in folder.rglob("*.json") if names.fullmatch(path.relative_to(folder).as_posix())]
-        changed, contents = [], self._read(folder, names)
+        contents = self._read(folder, names)
+        changed = []
         for path, content in contents.items():
             if not path.is_file() or path.read_bytes() != content:
                 make_folder(path.parent)
                 with replacing(path) as file:
                     file.write(content)
                 changed.append(path)
-        for path in local:  # what was here before the URL was listed
+        # Files that appear here after the URL was listed stay.
+        for path in local:
             if path not in contents:
                 path.unlink(missing_ok=True)
         return changed
@@ -147,17 +144,19 @@ class Remote:
                 wanted = [name for name, path in paths.items() if names.fullmatch(path)]
                 found = self._fs.cat(wanted, on_error="return") if wanted else {}
                 failures = [content for content in found.values() if isinstance(content, Exception)]
+                # A file is missing if another machine finished an artifact meanwhile: list again.
                 if not any(isinstance(failure, FileNotFoundError) for failure in failures):
-                    break  # else another machine has finished what it worked on
+                    break
             if failures:
                 raise failures[0]
         return {folder / paths[name]: content for name, content in found.items()}
 
     def get(self, paths: Sequence[Path]) -> None:
-        """Download those of `paths` that are not here."""
+        """Download the `paths` that are missing here."""
         if all(path.exists() for path in paths):
             return
-        with lock(self.folder, wait=True):  # many threads and processes may want the same: one fetches it
+        # Several threads and processes may want the same files.
+        with lock(self.folder, wait=True):
             missing = sorted({path for path in paths if not path.exists()})
             with progress_bar("fetching", len(missing), "files") as bar:
                 for first in range(0, len(missing), AT_ONCE):
@@ -188,21 +187,22 @@ class Remote:
 
 @contextmanager
 def _translate_errors(failure: str, folder: Path | None = None) -> Iterator[None]:
-    """Raise what a store raises in the block, which may be any exception, as a GenrobustError about `failure`.
+    """Turn any exception of a store in the block into a GenrobustError about `failure`.
 
-    Raises:
-        DiskFull: The disk of `folder`, where the block writes, is full.
-        UserError: A package, rights, credentials, the bucket or a file is missing.
-        GenrobustError: Anything else, such as a store that does not answer.
+    Args:
+        folder: The folder that the block writes to.
     """
     try:
         yield
     except GenrobustError:
         raise
     except Exception as error:
-        kind, reason = type(error).__name__, f"{failure}: {one_line(error)}"
-        if folder is not None and isinstance(error, OSError) and isinstance(full := refusal(folder, error), DiskFull):
-            raise full from error
+        kind = type(error).__name__
+        reason = f"{failure}: {one_line(error)}"
+        if folder is not None and isinstance(error, OSError):
+            refused = refusal(folder, error)
+            if isinstance(refused, DiskFull):
+                raise refused from error
         if isinstance(error, ImportError):
             raise UserError(f"{reason}; for S3: pip install 'genrobust[s3]'") from None
         if isinstance(error, PermissionError) or "Credential" in kind or "Token" in kind:
