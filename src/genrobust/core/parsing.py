@@ -37,11 +37,7 @@ _Loader.add_implicit_resolver(f"{_TAG}float", re.compile(_FLOAT, re.ASCII), list
 
 
 def parse_yaml(text: str | bytes, source: str) -> Any:
-    """Parse a YAML document. Every key is the text that is written, such as ``no`` or ``007``.
-
-    Args:
-        source: What `text` is, for messages.
-    """
+    """Parse a YAML document. Every key is the text that is written, such as ``no`` or ``007``."""
     try:
         loader = _Loader(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
         node = loader.get_single_node()

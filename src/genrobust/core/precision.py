@@ -62,11 +62,7 @@ def hardware(kind: str) -> Hardware:
 
 
 def in_common(machines: Sequence[Hardware]) -> Hardware:
-    """Return the precisions that all machines of a cluster compute at full speed.
-
-    Args:
-        machines: One machine or more, all with devices of one kind.
-    """
+    """Return the precisions that all machines of a cluster compute at full speed."""
     kind = machines[0].kind
     fast = frozenset.intersection(*(machine.fast for machine in machines))
     of_any = frozenset.union(*(machine.fast for machine in machines))

@@ -19,11 +19,7 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u20
 
 
 def read_lines(path: Path, option: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a text file with their numbers, stripped, without empty lines.
-
-    Args:
-        option: The option or key that named the file, for messages.
-    """
+    """Yield the lines of a text file with their numbers, stripped, without empty lines."""
     for number, line in enumerate(_read(path, option).splitlines(), start=1):
         text = line.strip()
         if text:
@@ -35,9 +31,6 @@ def read_csv(path: Path, option: str) -> Iterator[tuple[int, list[str]]]:
 
     Cells are stripped. Rows without a cell are skipped, and short rows are filled up to the length of the header. If
     the header has no comma, semicolons or tabs separate cells, as spreadsheets write them in many countries.
-
-    Args:
-        option: See `read_lines`.
     """
     text = _read(path, option)
     first = text.partition("\n")[0]
@@ -79,11 +72,7 @@ def csv_line(cells: Iterable[object]) -> str:
 
 
 def escape_unprintable(text: str, kept: str = "") -> str:
-    """Replace each character that commands a terminal or reorders text by its code after a backslash.
-
-    Args:
-        kept: Characters that stay.
-    """
+    """Replace each character that commands a terminal or reorders text by its code after a backslash."""
 
     def escape(match: re.Match[str]) -> str:
         character = match[0]

@@ -34,9 +34,6 @@ def read_baselines(path: Path, key: str, shifts: Sequence[str]) -> tuple[list[Ba
 
     The columns are `BASELINE_COLUMNS`, in percent, and optionally `ARCHITECTURE`. Rows of test sets that are not in
     `shifts` are left out. Of models with the same accuracies on every test set, only the first is used.
-
-    Args:
-        key: The key that names the table, for messages.
     """
     rows = _read_rows(path, key)
     complete = [row for row in rows if not math.isnan(row.clean) and not math.isnan(row.shifted)]
@@ -91,11 +88,7 @@ def _read_rows(path: Path, key: str) -> list[_Row]:
 
 
 def _find_copies(accuracies: Mapping[tuple[str, str], tuple[float, float]]) -> list[str]:
-    """Return the models whose accuracies are those of an earlier model on every test set.
-
-    Args:
-        accuracies: Clean and shifted accuracy by model and test set.
-    """
+    """Return the models whose accuracies are those of an earlier model on every test set."""
     models = list(dict.fromkeys(model for model, _ in accuracies))
     sets = list(dict.fromkeys(test_set for _, test_set in accuracies))
     table = np.full((len(models), len(sets), 2), -1.0)  # -1 for a missing row, which is no accuracy
@@ -129,12 +122,7 @@ def read_accuracy(cell: str, path: Path, line: int, column: str) -> float:
 
 
 def clip_accuracies(column: str, names: Sequence[str], values: np.ndarray, top: float) -> np.ndarray:
-    """Clip accuracies to the range from 0 to `top`. Raise UserError for a value that is outside by more than rounding.
-
-    Args:
-        column: The column of the values, for messages.
-        names: Name of each value, for messages.
-    """
+    """Clip accuracies to the range from 0 to `top`. Refuse a value that is outside by more than rounding."""
     in_range = np.abs(values - top / 2) <= top * (0.5 + ROUNDING)  # false for NaN
     if not in_range.all():
         worst = int((~in_range).argmax())

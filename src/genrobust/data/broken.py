@@ -24,11 +24,7 @@ class Broken:
 
 
 def without_broken(data: StudyData, broken_of: Callable[[ImageSet], Sequence[int]]) -> tuple[StudyData, list[Broken]]:
-    """Leave the images that cannot be read out of all sets that are learned from, and describe them.
-
-    Args:
-        broken_of: Returns the places of the broken images of a set.
-    """
+    """Leave the images that cannot be read out of all sets that are learned from, and describe them."""
     left: dict[str, ImageSet] = {}
     notices = []
     for key, images in data.learned.items():

@@ -139,9 +139,6 @@ def classes_of(train: StoredImages, class_names: Mapping[str, str] | None = None
     A class is named after its folder. Tars and parquet files have label names, or label numbers, instead of folders.
     The id of a class is the slug of its name. If two different names have the same slug, such as C and C++, the id has
     a hash. The shown name has spaces for underscores and hyphens.
-
-    Args:
-        class_names: Names to show and to use in prompts, by folder.
     """
     folders = train.groups
     given = class_names or {}

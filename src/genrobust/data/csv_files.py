@@ -43,10 +43,7 @@ class _Table:
 def list_csv(path: Path, labeled: bool = True, columns: TableColumns = TableColumns()) -> Listing:
     """List the images whose paths are in the CSV table at `path`; a group is the text of the label column.
 
-    Image paths are relative to the folder of the table.
-
-    Args:
-        labeled: Read the labels. Otherwise all images are in the group "".
+    Image paths are relative to the folder of the table. Without labels, all images are in the group "".
     """
     table = _read_table(path)
     path_column = _path_column(table, columns.path)

@@ -112,11 +112,7 @@ def write_filter(
 
 
 def write_reviewed(images: ShardDataset, review: Review, folder: Path, inputs: Inputs) -> FilterResult:
-    """Write the filter of `images` that leaves out the images that a review rejects.
-
-    Args:
-        folder: See `write_filter`.
-    """
+    """Write the filter of `images` that leaves out the images that a review rejects."""
     review.check(images)
     if len(review.rejected) == len(images):
         raise UserError(f"{review.file} rejects every image of {images.folder}: accept some with genrobust view")

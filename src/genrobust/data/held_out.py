@@ -61,11 +61,7 @@ def hold_back(train: ImageSet, share: float, together: Names | None = None) -> t
 
 
 def _rank(order: np.ndarray, together: Names | None) -> np.ndarray:
-    """Return the place of each image in the fair `order`, int64 [N]. All images of a group have the place of its first.
-
-    Args:
-        together: See `hold_back`.
-    """
+    """Return the place of each image in the fair `order`, int64 [N]. A group has the place of its first image."""
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
     if together is None:

@@ -80,11 +80,7 @@ def read_image(source: Path | bytes, name: str | None = None, side: int | None =
 
 
 def describe_broken(images: ImageSet, broken: Sequence[int]) -> str:
-    """Explain why images cannot be read: the first ten, and how many there are.
-
-    Args:
-        broken: Places of the unreadable images in the set.
-    """
+    """Explain why images cannot be read: the first ten, and how many there are."""
     reasons = []
     for place in broken[:BROKEN_SHOWN]:
         try:
@@ -103,9 +99,6 @@ def walk_images(folder: Path, below: str = "", any_format: bool = False) -> Iter
     """Yield the image files below ``folder/below``, found by extension, in no order.
 
     Each entry comes with its path below `folder`, written with ``/``. Hidden files and folders are skipped.
-
-    Args:
-        any_format: Yield images of formats that genrobust does not read, too.
     """
     unread: list[str] = []
     # Folders that are left to list, each with the real paths of the folders that contain it.

@@ -19,12 +19,7 @@ def open_images(
     *,
     by_name: bool = False,
 ) -> ListedImages:
-    """Open stored images with the labels of `classes`.
-
-    Args:
-        same_class: Training folder that a group means, "" to leave the group out.
-        by_name: Sort the images by name.
-    """
+    """Open stored images with the labels of `classes`."""
     same_class = same_class or {}
     stored, styles = by_style(stored, classes, same_class)
     labels: dict[str, tuple[int]] = {}

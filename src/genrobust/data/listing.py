@@ -155,11 +155,7 @@ class PackedFile:
     """A file that holds many images.
 
     Attributes:
-        names: Name of each image in the file.
-        groups: Word for the class of each image.
-        encoded: Returns the bytes of image i, and its name in messages. Thread-safe.
-        column: See `Listing`.
-        label_names: See `Listing`.
+        names: Name of each image in the file. See `Listing` for the other attributes.
     """
 
     names: Sequence[str]
@@ -172,11 +168,7 @@ class PackedFile:
 def list_packed(
     source: Path, files: Sequence[Path], open_file: Callable[[Path], PackedFile], in_order: bool = False
 ) -> Listing:
-    """List the images in the `files` at `source`. The key of an image is ``{file}/{name}``.
-
-    Args:
-        open_file: Opens one of the files.
-    """
+    """List the images in the `files` at `source`. The key of an image is ``{file}/{name}``."""
     opened: list[PackedFile] = []
     stamps: list[tuple[int, int]] = []
     with progress_bar(f"listing {source.name}", len(files), "files") as bar:
@@ -248,11 +240,7 @@ def list_folder(folder: Path, groups: Collection[str], classes: Collection[str] 
 
 
 def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
-    """List the images of a `folder` without class folders.
-
-    Args:
-        group_of: Returns the group of an image by its path below the folder.
-    """
+    """List the images of a `folder` without class folders."""
     found = [ImageFile(group_of(key), key, stamp(entry)) for key, entry in walk_images(folder)]
     return list_images(folder, found)
 
@@ -294,12 +282,7 @@ def list_images(
     path: Path | None = None,
     column: Callable[[str], Sequence[Any]] | None = None,
 ) -> Listing:
-    """List image `files` whose keys are paths below `folder`.
-
-    Args:
-        path: The table that names the files; without it, the folder.
-        column: See `Listing`.
-    """
+    """List image `files` whose keys are paths below `folder`."""
     keys = [file.key for file in files]
     groups = [file.group for file in files]
     stamps = [file.stamp for file in files]

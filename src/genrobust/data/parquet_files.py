@@ -70,11 +70,8 @@ class _ParquetFile:
 def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> Listing:
     """List the images in the parquet `files` at `source`. An image is named after its row.
 
-    A group is the name of a label, or its number if labels have no names. Images are read a row group at a time, which
-    is fast only in their own order.
-
-    Args:
-        labeled: Read the labels. Otherwise all images are in the group "".
+    A group is the name of a label, or its number if labels have no names. Without labels, all images are in the group
+    "". Images are read a row group at a time, which is fast only in their own order.
     """
     read_row_group = lru_cache(maxsize=CACHED)(_ParquetFile.images)
     lock = Lock()

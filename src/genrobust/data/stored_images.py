@@ -74,12 +74,7 @@ def stored_listing(path: Path, listing: Listing) -> StoredImages:
 
 
 def open_unlabeled(key: str, path: Path) -> ListedImages:
-    """Open the images at `path` without their labels: each has the label 0.
-
-    Args:
-        path: What `open_stored` opens, or a folder that has images at any depth.
-        key: The key of the recipe that names the path.
-    """
+    """Open the images at `path` without their labels: each has the label 0."""
     path = fetch_dataset(path)
     listing = _list_packed_or_table(path, labeled=False)
     if listing is None:
@@ -130,11 +125,7 @@ def require_there(places: Mapping[str, Path]) -> None:
 
 
 def require_outside(places: Mapping[str, Path], outputs: Iterable[Path]) -> None:
-    """Raise UserError if one of the folders `outputs` is inside a folder of images, where it would be read as a class.
-
-    Args:
-        places: Folders of images by their keys.
-    """
+    """Raise UserError if one of the `outputs` is inside a folder of images, where it would be read as a class."""
     for (key, place), output in product(places.items(), outputs):
         if output.resolve().is_relative_to(place.resolve()):
             raise UserError(

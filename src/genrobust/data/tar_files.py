@@ -41,10 +41,8 @@ class _Image(NamedTuple):
 def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listing:
     """List the images in the `tars` at `source`. A group is the text in ``.cls``, or "label" in ``.json``.
 
-    Only headers and labels are read. Shards that genrobust wrote are compared with their hashes.
-
-    Args:
-        labeled: Read the labels. Otherwise all images are in the group "".
+    Only headers and labels are read. Without labels, all images are in the group "". Shards that genrobust wrote are
+    compared with their hashes.
     """
     return list_packed(source, tars, lambda tar: _open_tar(tar, labeled))
 

@@ -39,9 +39,6 @@ def hash_folder(folder: Path, patterns: Sequence[str] = ("**/*.safetensors", "**
     """Return the SHA-256, in hex, of the weights, configurations and tokenizer in the folder of a model.
 
     A process reads a file once unless it changes. The manifest of an artifact does not count.
-
-    Args:
-        patterns: Which files count, as patterns of their paths.
     """
     paths: set[Path] = set()
     for pattern in patterns:

@@ -77,11 +77,7 @@ def refusing(path: Path) -> Iterator[None]:
 
 
 def leftovers(folder: Path, below: bool = False) -> list[Path]:
-    """Return the temporary files in `folder`, of a killed or a running `replacing`.
-
-    Args:
-        below: Search subfolders, too.
-    """
+    """Return the temporary files in `folder`, of a killed or a running `replacing`."""
     candidates = folder.rglob(".*.part") if below else folder.glob(".*.part")
     return sorted(p for p in candidates if _PART.fullmatch(p.name) and p.is_file() and not p.is_symlink())
 

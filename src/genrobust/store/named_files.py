@@ -57,13 +57,7 @@ class OutputFile:
 
     @contextmanager
     def writing(self) -> Iterator[BinaryIO]:
-        """Write the file, which appears whole or not at all. Missing parent folders are made.
-
-        Raises:
-            UserError: See `check`; or the file is a pipe or a device.
-            DiskFull: The disk is full.
-            GenrobustError: The system refuses to write.
-        """
+        """Write the file, which appears whole or not at all. Missing parent folders are made."""
         target = self.check()
         if str(target) == _STDOUT:
             with refusing(target):

@@ -31,12 +31,6 @@ def write_files(
 
     Args:
         inputs: Values that the folder is named after, if its name has a hash (see `artifact_folder`).
-
-    Raises:
-        UserError: A file, a link or a folder with one of the names was not written by genrobust, or was changed since;
-            or the folder is an artifact of another kind.
-        DiskFull: The disk is full.
-        GenrobustError: The system or the store refuses to write.
     """
     artifact = Artifact(folder)
     make_folder(folder)

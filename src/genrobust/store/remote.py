@@ -187,11 +187,7 @@ class Remote:
 
 @contextmanager
 def _translate_errors(failure: str, folder: Path | None = None) -> Iterator[None]:
-    """Turn any exception of a store in the block into a GenrobustError about `failure`.
-
-    Args:
-        folder: The folder that the block writes to.
-    """
+    """Turn any exception of a store in the block into a GenrobustError about `failure`."""
     try:
         yield
     except GenrobustError:

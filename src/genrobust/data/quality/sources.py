@@ -69,11 +69,7 @@ def qualities(sources: Mapping[str, SourceEmbeddings], classes: np.ndarray) -> t
 
 
 def _diversity(source: SourceEmbeddings, counts: dict[int, int]) -> tuple[float | None, float | None]:
-    """Return the mean over classes of `pairwise_distance` and `vendi_score`. None without classes.
-
-    Args:
-        counts: Number of images to use, by class.
-    """
+    """Return the mean over classes of `pairwise_distance` and `vendi_score`. None without classes."""
     if not counts:
         return None, None
     sample = source.at(first_of_each_class(source.labels, counts))

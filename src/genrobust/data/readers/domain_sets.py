@@ -125,11 +125,7 @@ class DomainSet(DataSource):
                     raise UserError(f"data.{key}: no domain {name!r}; there are {', '.join(known)}")
 
     def _open(self, folder: Path, domains: Mapping[str, str]) -> tuple[FolderClasses, ListedImages]:
-        """Open the images of all domains, in the order of a hash of their names.
-
-        Args:
-            domains: The subfolder of each domain.
-        """
+        """Open the images of all domains, in the order of a hash of their names."""
         found = {name: {sub.name for sub in class_folders(folder / domains[name])} for name in domains}
         names = sorted(set.union(*found.values()))
         classes = classes_of(StoredImages(folder, tuple(names)), self.class_names)
