@@ -97,7 +97,7 @@ def open_studies(
     """Open the studies of the recipes that a command names. The parameters are options of commands.
 
     Missing jobs run with `run`, or after a yes on the terminal. Without `run`, the newest finished run of the recipe
-    is used, if it made what is missing.
+    is used, if it made the missing artifacts.
     """
     from genrobust.study import Studies
 

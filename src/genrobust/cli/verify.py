@@ -1,4 +1,4 @@
-"""The command that compares what was made with the hashes in the manifests."""
+"""The command that compares artifacts with the hashes in their manifests."""
 
 from pathlib import Path
 from typing import Annotated

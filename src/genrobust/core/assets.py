@@ -6,7 +6,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-EMBEDDED = "pictograms"  # names an embedded model; for a folder of this name, write ./pictograms
+# The name of the embedded models. For a folder of this name, write ./pictograms.
+EMBEDDED = "pictograms"
 
 
 def embedded(part: Literal["generator", "variation", "clip", "prompts"]) -> Path:
@@ -15,5 +16,5 @@ def embedded(part: Literal["generator", "variation", "clip", "prompts"]) -> Path
 
 
 def find_clip(clip: str | Path) -> Path:
-    """Return the folder of a CLIP: `clip` itself, or for "pictograms" that of the embedded one."""
+    """Return the folder of a CLIP: `clip` itself, or the embedded one for "pictograms"."""
     return embedded("clip") if str(clip) == EMBEDDED else Path(clip).expanduser()

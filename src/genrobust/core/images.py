@@ -1,4 +1,4 @@
-"""Classes and images: what a study has, what it asks a generator for, and what it mixes."""
+"""Classes, images, the data of a study, and requests to a generator."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from genrobust.core.errors import NoColumn, UserError
 from genrobust.core.keys import digest, key_hash
 from genrobust.core.registry import VIEWS
 
-# Of [0, 1]: an image whose mean is lower is black, one whose channels all vary less (SD) is of one flat color. It is
-# about 2.5 of 255 gray levels, below what a drawn line or a photo's noise gives.
+# Share of full brightness. An image with a lower mean is black. With a lower SD in each channel, it is of one color.
+# These are 2.5 of 255 gray levels: a drawn line or the noise of a photograph gives more.
 FLAT_IMAGE = 0.01
-# The sources of a mixture that are no generated dataset in any study: the control with retrieved images is matched to
-# the generated ones by class and style, or by class alone, or is what a CLIP finds for the names of the classes, or
-# all labeled images that there are to retrieve, or those that the recipe excludes from them.
+# Sources of a mixture that are no generated dataset. Retrieved images are matched to the generated ones by class and
+# style, or by class. They may also be found by a CLIP, or be the whole pool, or the part that the recipe withholds.
 REAL, RETRIEVED, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH, RETRIEVED_ALL, RETRIEVED_WITHHELD = NOT_GENERATED = (
     "real", "retrieved", "retrieved-by-class", "retrieved-by-search", "retrieved-all", "retrieved-withheld",
 )  # fmt: skip
@@ -30,11 +29,13 @@ REAL, RETRIEVED, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH, RETRIEVED_ALL, RETRIEV
 
 @dataclass(frozen=True, slots=True)
 class ClassLabel:
-    """One class: `id` names files and keys (wnid or slug), `name` is shown, `prompt` is what a prompt says.
+    """One class.
 
-    `name` and `prompt` differ where a name means two things: the bird "crane" is prompted as "crane bird".
-    `label_name` is what the user's data call it, a folder or a label such as C#, and what other programs read; without,
-    it is the id.
+    Attributes:
+        id: A WordNet id or a slug, in the names of files and keys.
+        name: The name to show.
+        prompt: The name in prompts. The bird "crane" is prompted as "crane bird", because the name is ambiguous.
+        label_name: The name in the user's data, such as the folder C#. By default the id.
     """
 
     id: str
@@ -47,15 +48,15 @@ class ClassLabel:
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """All texts that may mean it, each once."""
+        """All names of the class, each once."""
         return tuple(dict.fromkeys((self.name, self.prompt, self.id, self.label_name)))
 
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """The ordered classes of a study. A label is an index into it; logits are [N, len(labels)].
+    """The ordered classes of a study. A label is an index into it. Logits are [N, len(labels)].
 
-    Ids are unique, and so are prompts unless `shared_prompts`, as in CLIP's list of ImageNet's class names.
+    Ids are unique. Prompts are unique unless `shared_prompts`, as in CLIP's list of ImageNet's class names.
     """
 
     classes: tuple[ClassLabel, ...]
@@ -89,29 +90,28 @@ class LabelSpace:
 
     @property
     def descriptions(self) -> dict[str, str]:
-        """The shown names by label name, in the order of the labels."""
+        """The names to show by label name, in the order of the labels."""
         return dict(zip(self.label_names, self.names, strict=True))
 
 
 class ImageSet(ABC):
-    """Labeled images, read when asked for: the base of every source and of generated datasets.
+    """Labeled images, which are read when they are asked for. All sources and generated datasets extend this class.
 
-    ``images[3]`` is an image, RGB in its own size, with its label, ``images[:100]`` a `Subset`; iterating yields images
-    with their labels. A notebook shows a contact sheet.
+    ``images[3]`` is an image, RGB in its own size, with its label. ``images[:100]`` is a `Subset`. Iterating yields
+    images with their labels. A notebook shows a contact sheet.
 
     Attributes:
-        labels: int64 [N], into the study's LabelSpace.
-        keys: The names of the images, which are unique.
-        styles: One text an image, "" where unknown.
+        labels: int64 [N], indices into the study's LabelSpace.
+        keys: The unique names of the images.
+        styles: The style of each image, "" if unknown.
         fingerprint: Changes when any image or label does.
-        accepted: For each image the labels that are right, its own first; None for its own alone.
-        groups: For each image its group, such as its designer, photographer, camera or site; None where unknown.
-        pictures: For each image the picture that it was made from, of corrupted ones; None where it is one itself.
-        protocol: How images or labels differ from how they lie on the disk, in words.
-        as_stored: Whether their order is that of the files, so that the first images are no fair sample.
-        even: Whether classes and styles lie evenly in their order; not so where groups of images were held back, or
-            folders of styles are listed by name.
-        packaged: Whether the set comes with genrobust, whose own sets hold no near copies of each other.
+        accepted: The correct labels of each image, its own first. None if only its own is correct.
+        groups: The group of each image, such as its designer, camera or site. None if unknown.
+        pictures: The picture that each corrupted image was made from. None if images are not corrupted.
+        protocol: How images or labels differ from the files, in words.
+        as_stored: Whether images are in the order of the files, so that the first ones are no fair sample.
+        even: Whether each part of the order has about the same shares of classes and styles.
+        packaged: Whether the set comes with genrobust. These sets have no near copies of each other.
     """
 
     name: str
@@ -140,11 +140,11 @@ class ImageSet(ABC):
         """Return image `index` as RGB, in its own size."""
 
     def reduced(self, index: int, side: int) -> Image.Image:
-        """Return image `index` as RGB, fast: in its own size, or a smaller one of `side` pixels or more a side."""
+        """Return image `index` as RGB, fast: in its own size, or smaller with at least `side` pixels a side."""
         return self.image(index)
 
     def encoded(self, index: int) -> Path | bytes | None:
-        """Return the file of image `index`, or its bytes where many lie in one file; None where images are no files."""
+        """Return the file of image `index`, or its bytes if a file holds many images. None if images are no files."""
         return None
 
     def known_contents(self) -> np.ndarray | None:
@@ -152,7 +152,7 @@ class ImageSet(ABC):
         return None
 
     def column(self, name: str) -> Sequence[Any]:
-        """Return for each image the value that its table has under this name, None for none.
+        """Return the value of each image in a column of its table, None if it has none.
 
         Raises:
             NoColumn: There is no table, or no such column.
@@ -165,8 +165,11 @@ class ImageSet(ABC):
     @overload
     def __getitem__(self, index: slice) -> Subset: ...
     def __getitem__(self, index: int | slice) -> tuple[Image.Image, int] | Subset:
-        places = range(len(self))[index]  # which counts from the end too, and raises IndexError
-        return Subset(self, places) if isinstance(places, range) else (self.image(places), int(self.labels[places]))
+        # A range takes negative indices and raises IndexError.
+        places = range(len(self))[index]
+        if isinstance(places, range):
+            return Subset(self, places)
+        return self.image(places), int(self.labels[places])
 
     def __iter__(self) -> Iterator[tuple[Image.Image, int]]:
         return (self[index] for index in range(len(self)))
@@ -186,7 +189,7 @@ def check_not_empty(images: ImageSet) -> None:
 
 
 class Subset(ImageSet):
-    """The images of an ImageSet at `indices` (integers [M], in that order): a prefix, a split, a matched sample."""
+    """The images of an ImageSet at `indices`, int [M], in that order."""
 
     def __init__(self, images: ImageSet, indices: np.ndarray | Sequence[int], name: str | None = None) -> None:
         self._images = images
@@ -198,7 +201,9 @@ class Subset(ImageSet):
         self.accepted = images.accepted and tuple(images.accepted[i] for i in self._indices)
         self.groups = images.groups and tuple(images.groups[i] for i in self._indices)
         self.pictures = images.pictures and tuple(images.pictures[i] for i in self._indices)
-        self.protocol, self.as_stored, self.packaged = images.protocol, images.as_stored, images.packaged
+        self.protocol = images.protocol
+        self.as_stored = images.as_stored
+        self.packaged = images.packaged
         self.even = images.even
         self.fingerprint = digest([images.fingerprint, self._indices.tolist()])
 
@@ -228,17 +233,18 @@ class Subset(ImageSet):
 
 
 def with_attributes(images: ImageSet, **attributes: Any) -> Subset:
-    """Return all of `images` with other `attributes`, such as styles; with their fingerprint if no other is given."""
+    """Return all of `images` with other `attributes`, such as styles. By default the fingerprint stays."""
     changed = Subset(images, range(len(images)))
     vars(changed).update({"fingerprint": images.fingerprint} | attributes)
     return changed
 
 
 class JoinedImages(ImageSet):
-    """The images of several sets, one set after the other; a key begins with the name of its set."""
+    """The images of several sets, one set after the other. A key begins with the name of its set."""
 
     def __init__(self, name: str, sets: Sequence[ImageSet]) -> None:
-        self.name, self._sets = name, tuple(sets)
+        self.name = name
+        self._sets = tuple(sets)
         self.labels = np.concatenate([images.labels for images in sets])
         self.keys = [f"{images.name}/{key}" for images in sets for key in images.keys]
         self.styles = [style for images in sets for style in images.styles]
@@ -261,12 +267,13 @@ class JoinedImages(ImageSet):
 def fair_order(images: ImageSet) -> np.ndarray:
     """Return the indices of `images`, int64 [N], in an order in which every prefix is a fair sample.
 
-    That is the order of `fair_in_kinds`, in which classes and styles take turns where they do not lie evenly.
+    It is the order of `fair_in_kinds`. If that is not even, classes and styles take turns.
     """
     order = fair_in_kinds(images)
     if images.even:
         return order
-    place = np.empty(len(order))  # of an image among those of its class and style, from 0 to 1
+    # The place of each image in its class and style, from 0 to 1.
+    place = np.empty(len(order))
     kinds = np.array([f"{label}/{style}" for label, style in zip(images.labels, images.styles, strict=True)])[order]
     for kind in np.unique(kinds):
         of_kind = np.flatnonzero(kinds == kind)
@@ -277,8 +284,8 @@ def fair_order(images: ImageSet) -> np.ndarray:
 def fair_in_kinds(images: ImageSet) -> np.ndarray:
     """Return the indices of `images`, int64 [N], in an order that is fair within each class and style.
 
-    That is the set's own order, unless it is that of the files, where images of one artist may lie together: then it
-    is the order of the hashes of the keys.
+    It is the set's own order, or the order of the hashes of the keys if images are in the order of the files: there,
+    images of one artist may be neighbors.
     """
     if not images.as_stored:
         return np.arange(len(images))
@@ -289,11 +296,12 @@ def fair_in_kinds(images: ImageSet) -> np.ndarray:
 def prefix(images: ImageSet, per_class: int | None, fraction: float | None = None) -> np.ndarray:
     """Return the places of the first images of each class in the `fair_order`, int64, ascending.
 
-    `per_class` takes the first so many, `fraction` the first share, at least one image.
+    They are up to `per_class` images, and up to a `fraction` of the class, at least one image.
     """
     if per_class is None and fraction is None:
         return np.arange(len(images))
-    chosen, order = [np.zeros(0, dtype=np.int64)], fair_order(images)
+    chosen = [np.zeros(0, dtype=np.int64)]
+    order = fair_order(images)
     ordered = np.asarray(images.labels)[order]
     for label in np.unique(ordered):
         of_class = order[ordered == label]
@@ -303,8 +311,12 @@ def prefix(images: ImageSet, per_class: int | None, fraction: float | None = Non
 
 def count_taken(count: int, per_class: int | None, fraction: float | None) -> int:
     """Return how many of the `count` images of a class `prefix` takes."""
-    share = count if fraction is None else max(1, round(fraction * count))
-    return min(count, share if per_class is None else min(share, per_class))
+    limits = [count]
+    if fraction is not None:
+        limits.append(max(1, round(fraction * count)))
+    if per_class is not None:
+        limits.append(per_class)
+    return min(limits)
 
 
 # Fields of `StudyData` that hold no set to learn from.
@@ -315,16 +327,20 @@ NAMED_SETS = ("extra", "unlabeled")
 
 @dataclass(frozen=True, slots=True)
 class StudyData:
-    """The real images of a study, for training, choosing checkpoints, testing and retrieval.
+    """The images of a study.
 
-    `tests` maps a name to its set; `clean` is the name of the unshifted one, `shifts` the shifted ones. `retrieval` is
-    the generator's own training data, where it is available, and `withheld` what was taken out of it. `unlabeled` are
-    images like those that the classifiers will meet, without labels, by name. `search_pool` are images without labels
-    that are searched for the classes; None searches those of `retrieval`. `shifted_val` is a shifted validation set, on
-    which anything about generation may be chosen. `extra` are more images to train on, by the name that arms mix them
-    under. `generated` are images of the user's own that replace those of the generator. `derived` names the test sets
-    that are made from other ones, such as corrupted ones. `notices` are sentences about what loading did differently
-    from what a user may expect.
+    Attributes:
+        tests: The test sets by name.
+        clean: The name of the unshifted test set.
+        retrieval: Labeled images to retrieve, such as the training data of the generator.
+        withheld: Images that the recipe excludes from `retrieval`.
+        shifted_val: A shifted validation set, on which anything about generation may be chosen.
+        extra: More images to train on, by the source that arms mix.
+        unlabeled: Images without labels from the place where the classifiers will be used, by name.
+        search_pool: Images without labels to search for the classes. None to search `retrieval`.
+        generated: The user's own images instead of generated ones.
+        derived: The test sets that are made from others, such as corrupted ones.
+        notices: Sentences about images that a user may not expect.
     """
 
     labels: LabelSpace
@@ -343,12 +359,12 @@ class StudyData:
     notices: tuple[str, ...] = ()
 
     def noted(self, notice: str | None) -> StudyData:
-        """Return the same with another notice, if there is one."""
+        """Add a notice, if there is one."""
         return self if notice is None else replace(self, notices=(*self.notices, notice))
 
     @property
     def learned(self) -> dict[str, ImageSet]:
-        """All sets but the test sets, by field; those of `NAMED_SETS` as ``extra.NAME``."""
+        """All sets except the test sets, by field. The sets of `NAMED_SETS` have keys like ``extra.NAME``."""
         sets: dict[str, ImageSet] = {}
         for each in fields(self):
             value = getattr(self, each.name)
@@ -360,7 +376,7 @@ class StudyData:
         return sets
 
     def replaced(self, sets: Mapping[str, ImageSet]) -> StudyData:
-        """Return the same with other `sets`, by the keys of `learned`."""
+        """Replace `sets`, by the keys of `learned`."""
         changes: dict[str, Any] = {}
         for key, images in sets.items():
             field_name, _, name = key.partition(".")
@@ -381,18 +397,19 @@ class StudyData:
 
     @property
     def image_groups(self) -> dict[str, Sequence[str]]:
-        """The group of each image, by test set; for those whose groups are known."""
+        """The groups of the images of each test set that has groups."""
         return {name: images.groups for name, images in self.tests.items() if images.groups}
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One image to make. A plan of them is a pure function of the recipe.
+    """One image to generate. A plan of requests is a pure function of the recipe.
 
-    `key` is ``{class id}-{index:06d}``, or ``{class id}-val-{index:06d}`` in a validation part; `seed` is a 63-bit hash
-    of (data_seed, key): never of rank, batch or time.
-    `template` is the template's text, `style` the style that it names ("" for none), `source` the key of the real image
-    that conditions it (None for text alone).
+    Attributes:
+        key: ``{class id}-{index:06d}``, or ``{class id}-val-{index:06d}`` in a validation part.
+        style: The style that the template names, "" for none.
+        seed: A 63-bit hash of (data_seed, key), never of rank, batch or time.
+        source: The key of the real image that conditions it. None for text alone.
     """
 
     key: str
@@ -408,7 +425,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An image with its label and what is known of it. `image` is RGB uint8 [H, W, 3]."""
+    """An image, RGB uint8 [H, W, 3], with its label and metadata."""
 
     key: str
     label: int

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import yaml
 
 from genrobust.core.errors import UserError
 
-# How many values anchors may add to a document. More make a file of a few lines fill the memory.
-REPEATED = 100_000
+# The most values in a document, anchors written out: with anchors, a file of a few lines could fill the memory.
+MOST_VALUES = 1_000_000
 _TAG = "tag:yaml.org,2002:"
 # PyYAML reads these as YAML 1.1 does: 010 is 8, 1:30 is 90, and no is false.
 _OTHER_IN_YAML_1_1 = ("bool", "int", "float", "timestamp")
@@ -43,7 +44,7 @@ def parse_yaml(text: str | bytes, source: str) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        _Check().check(node)
+        _check(node, iter(range(MOST_VALUES)))
         return loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -59,41 +60,24 @@ def parse_yaml(text: str | bytes, source: str) -> Any:
         raise UserError(f"{source} is not valid YAML: {error}") from None
 
 
-class _Check:
-    """The check of a document before its values are built. An anchor makes one node the child of several."""
+def _check(node: yaml.Node, left: Iterator[int]) -> None:
+    """Make the keys of a document texts, before its values are built.
 
-    def __init__(self) -> None:
-        # Values in each node, anchors written out. None while the node is checked.
-        self._sizes: dict[int, int | None] = {}
-        self._repeated = 0
+    Args:
+        left: Has an item for each value that the document may still have, anchors written out.
 
-    def check(self, node: yaml.Node) -> int:
-        """Make the keys of `node` texts, and return how many values it has, anchors written out.
-
-        Raises:
-            MarkedYAMLError: A key occurs twice or is no text, or an anchor contains itself or repeats too much.
-        """
-        if not isinstance(node, yaml.CollectionNode):
-            return 1
-        if id(node) in self._sizes:
-            return self._repeat(node)
-        self._sizes[id(node)] = None
-        children = node.value
-        if isinstance(node, yaml.MappingNode):
-            _make_keys_texts(node)
-            children = [child for _, child in node.value]
-        size = 1 + sum(map(self.check, children))
-        self._sizes[id(node)] = size
-        return size
-
-    def _repeat(self, node: yaml.Node) -> int:
-        size = self._sizes[id(node)]
-        if size is None:
-            raise _mistake(node, "an anchor contains itself: write out what is meant")
-        self._repeated += size
-        if self._repeated > REPEATED:
-            raise _mistake(node, f"anchors repeat more than {REPEATED:,} values: write out what is meant")
-        return size
+    Raises:
+        MarkedYAMLError: A key occurs twice or is no text, or there are too many values.
+    """
+    if next(left, None) is None:
+        raise _mistake(node, f"anchors repeat more than {MOST_VALUES:,} values: write out what is meant")
+    if isinstance(node, yaml.MappingNode):
+        _make_keys_texts(node)
+        for _, child in node.value:
+            _check(child, left)
+    elif isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            _check(child, left)
 
 
 def _make_keys_texts(node: yaml.MappingNode) -> None:

@@ -1,4 +1,4 @@
-"""The package's templates; an unknown name in a template is an error, not an empty text."""
+"""The templates of the package. An unknown name in a template is an error."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import jinja2
 
 @cache
 def templates(folder: str, **options: Any) -> jinja2.Environment:
-    """Return an environment that reads templates from a `folder` of the package; `options` are those of jinja2.
+    """Return an environment that reads templates from a `folder` of the package, with `options` of jinja2.
 
-    A template elsewhere in the package is named with its path from there, such as ``tools/audit/audit.html.j2``.
-
-    It keeps what it compiled, which takes longer than to render a report.
+    Other templates are named by their path in the package, such as ``tools/audit/audit.html.j2``. The environment is
+    cached, because compiling a template takes longer than rendering a report.
     """
     return jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader("genrobust", place) for place in (folder, ".")]),

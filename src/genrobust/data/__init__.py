@@ -1,4 +1,4 @@
-"""Real images from wherever they lie, and the shards of generated datasets."""
+"""Real images of all kinds, and the shards of generated datasets."""
 
 import lazy_loader
 

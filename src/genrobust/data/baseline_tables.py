@@ -88,7 +88,7 @@ def _read_rows(path: Path, key: str) -> list[_Row]:
 
 
 def _find_copies(accuracies: Mapping[tuple[str, str], tuple[float, float]]) -> list[str]:
-    """Return the models whose accuracies are those of an earlier model on every test set."""
+    """Return the models that have the accuracies of an earlier model on every test set."""
     models = list(dict.fromkeys(model for model, _ in accuracies))
     sets = list(dict.fromkeys(test_set for _, test_set in accuracies))
     table = np.full((len(models), len(sets), 2), -1.0)  # -1 for a missing row, which is no accuracy

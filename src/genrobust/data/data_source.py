@@ -1,4 +1,4 @@
-"""Load the images of a study: those of its source, its shifts, and further sets that a recipe names."""
+"""Load the images of a study: its source, its shifts, and further sets that a recipe names."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _hold_out_shift(data: StudyData, name: str) -> StudyData:
 
 
 def _require_apart(config: DataConfig) -> None:
-    """Raise UserError if the images to test on, or to choose by, are those of another set or inside their folder.
+    """Raise UserError if a set to test on, or to choose by, has the path of another set or is inside its folder.
 
     Shifts may share a path that they read in different ways, such as ObjectNet by each of its maps. A reader may read
     a part of its path.

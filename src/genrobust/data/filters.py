@@ -29,7 +29,7 @@ _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.f
 
 @dataclass(frozen=True, slots=True)
 class FilterResult:
-    """A filter of a dataset of `made` images, of which `kept` remain.
+    """A filter of a dataset of `made` images, which keeps `kept` images.
 
     Attributes:
         by: Name of the score that decides.

@@ -25,7 +25,7 @@ def as_written(path: Path) -> str:
 def fetch_dataset(path: Path) -> Path:
     """Download the dataset at an address on the hub, and return its path in the hub's cache. Return other paths as is.
 
-    What is in the cache is used without a network. With a revision, it is not downloaded again. Without one, it is
+    Cached files are used without a network. With a revision, they are not downloaded again. Without one, they are
     downloaded again if the hub has a newer version. A pattern in the last part, such as ``data/train-*.parquet``,
     downloads the files that match. No code of a dataset is run.
     """

@@ -18,7 +18,7 @@ from genrobust.recipe import ImagesConfig, Place
 
 
 class Reader(ImagesConfig, ABC):
-    """A kind of images that lie at a `path`. The key `kind` names it wherever a recipe names images.
+    """A kind of images at a `path`. The key `kind` names it wherever a recipe names images.
 
     A kind implements `list_stored`, and then serves for training, validation and test images. A kind that only makes
     sense as a shifted test set implements `open` instead. Accuracies on a shifted set are over its own classes, with
@@ -93,7 +93,7 @@ class DerivedSets(ImagesConfig, ABC):
         """Make the test sets that the shift called `name` stands for, by their names.
 
         Args:
-            tests: The test sets of the study, without those that are made from others.
+            tests: The test sets of the study, without the ones that are made from others.
             clean: The name of the unshifted one.
 
         Raises:

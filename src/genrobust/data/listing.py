@@ -79,7 +79,7 @@ class ListedImages(ImageSet):
                 `accepted` holds them all.
             styles: Style of each group, where it has one.
             border: Pixels to cut off at each side.
-            protocol: Description of what is special about the set.
+            protocol: See `ImageSet`.
         """
         self.name = name
         self.protocol = protocol

@@ -1,4 +1,4 @@
-"""Alignment: how much two pictures differ once one is moved and scaled so that it lies on the other.
+"""Alignment: how much two pictures differ after one is moved and scaled to fit the other.
 
 One picture is moved and scaled by Gauss-Newton steps, first blurred and small, then sharper (efficient second-order
 minimization, Malis 2004). Brightness and contrast do not count.
@@ -109,7 +109,7 @@ class Pairs:
 def distances(pairs: Pairs, only_near: bool = False) -> torch.Tensor:
     """Align each pair and return how much it differs: float32 [P], 0 for a copy to 1 for nothing alike.
 
-    It is the largest of four numbers: the share of squared contrast that differs, that of the details alone (without
+    It is the largest of four numbers: the share of squared contrast that differs, this share of the details (without
     the result of a blur), the difference of the worst of 64 blocks, and the share of colors that differs, if both have
     colors. The last two have a lower weight, and drawings a higher one. Pictures that differ in contrast, shape or size
     by more than a copy does, and flat ones, have a distance of 1.
@@ -167,7 +167,7 @@ def _view(pictures: torch.Tensor, boxes: torch.Tensor, level: _Level) -> tuple[t
 
 
 def _line_samples(start: torch.Tensor, end: torch.Tensor, count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what samples a line of `size` pixels linearly, at `count` places from `start` to `end`, shares of it.
+    """Return weights that sample a line of `size` pixels linearly, at `count` places from `start` to `end`, as shares.
 
     Returns:
         The weights of the pixels, [P, count, size], and which places are inside the line, bool [P, count].
@@ -215,7 +215,7 @@ def _align(pairs: Pairs, starts: torch.Tensor, level: _Level) -> torch.Tensor:
 
 
 def _step(own: torch.Tensor, own_slopes: torch.Tensor, other: torch.Tensor, overlap: torch.Tensor) -> torch.Tensor:
-    """Return by what to move and enlarge the view of the other pictures: [P, 4], x, y, width and height as shares."""
+    """Return the move and the enlargement of the other views: [P, 4], x, y, width and height as shares."""
     side = own.shape[-1]
     along = (torch.arange(side) + 0.5) / side - 0.5
     centered, target = _centered(other, overlap), _centered(own, overlap)
@@ -293,7 +293,7 @@ def _compare_colors(pairs: Pairs, boxes: torch.Tensor) -> tuple[torch.Tensor, to
 
 
 def _soft(part: torch.Tensor, overlap: torch.Tensor) -> torch.Tensor:
-    """Blur a view by an eighth of its side, with what is inside both pictures alone."""
+    """Blur a view by an eighth of its side, with the pixels inside both pictures."""
     blurring = _blurring(part.shape[-1], part.shape[-1] // _BLOCKS)
     weights = blurring @ overlap @ blurring.T
     return blurring @ (part * overlap) @ blurring.T / weights.clamp(min=0.05)

@@ -68,7 +68,7 @@ def _border_brightness(
 
 
 def _extents(contrast: torch.Tensor) -> torch.Tensor:
-    """Return the box of what has contrast, in pixels: float32 [N, 4], all 0 where nothing has."""
+    """Return the box of the pixels with contrast: float32 [N, 4], all 0 without any."""
     left, right = _extent(contrast.amax(1))
     top, bottom = _extent(contrast.amax(2))
     return torch.stack([left, top, right, bottom], 1)

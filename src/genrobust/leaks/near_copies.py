@@ -93,8 +93,8 @@ def nearest(
 
     Args:
         itself: Whether the two are one set, of two images or more. No image is its own neighbor.
-        parts: Keep what is found until all is done. They must depend on both sets.
-        advance: That of a progress bar over the queries.
+        parts: Keep partial results until all is done. They must depend on both sets.
+        advance: Called with the number of queries that are done.
     """
     with _threads() as pool:
         pictures = _Pictures.of(references, pool)
@@ -135,7 +135,7 @@ def _nearest(
     """Find the nearest image of each own one, in one thread.
 
     Args:
-        bound: Give up images that are less like an own one, and those that turn out to be no near copies: an own image
+        bound: Give up images that are less like an own one, and images that turn out to be no near copies: an own image
             that has no others has the distance 1.
         first: The place of the first own image in `others`, if they hold the own ones.
     """

@@ -1,4 +1,4 @@
-"""What a study says of the copies among its images."""
+"""Notices about copies among the images of a study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sets of a study may not hold copies of which, and what is left out then.
+"""Leave out images of a study that are copies of images in other sets.
 
 - No set that is learned from holds a copy of an image that is tested or chosen by: exact and near copies.
 - A set that something is chosen by holds no copy of another test image.

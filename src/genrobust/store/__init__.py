@@ -1,4 +1,4 @@
-"""Write and read artifacts and other files, at paths and URLs, and record what made them."""
+"""Write and read artifacts and other files, at paths and URLs, and record their makers."""
 
 import lazy_loader
 

@@ -189,7 +189,7 @@ class Artifact:
         return lacking
 
     def damage(self) -> dict[Path, str]:
-        """Read all files, and describe those that have changed, with manifests and finished parts.
+        """Read all files, and describe the ones that have changed, with manifests and finished parts.
 
         Raises:
             NewerVersion: A newer version of genrobust wrote a manifest.
@@ -270,7 +270,7 @@ class Artifact:
 
         Args:
             manifest: The manifest, to whose `files` the others are added.
-            names: The files. None for all in the folder, except hidden files and those of unfinished work.
+            names: The files. None for all in the folder, except hidden files and files of unfinished work.
             parts: Finished parts, whose files and manifests become files of the artifact.
         """
         files = dict(manifest.files)
@@ -337,7 +337,7 @@ class Artifact:
                     path.unlink()
 
     def _file_names(self) -> set[str]:
-        """Return the files in the folder, except manifests, hidden files and those of file managers."""
+        """Return the files in the folder, except manifests, hidden files and files of file managers."""
         names = set()
         for path in self.folder.rglob("*"):
             name = path.relative_to(self.folder)
@@ -389,7 +389,7 @@ def fetch_artifacts(folder: Path) -> None:
 
 
 def artifacts(folder: Path) -> Iterator[Artifact]:
-    """Yield the artifacts in `folder` and below it, also unfinished ones and those that have lost their manifest.
+    """Yield the artifacts in `folder` and below it, also unfinished ones and ones that have lost their manifest.
 
     Hidden folders and folders with manifests of other programs are skipped. Links to folders are followed unless they
     lead into `folder` or to a folder that contains it. Each folder is visited once.

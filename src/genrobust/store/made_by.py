@@ -30,7 +30,7 @@ Maker = str | type | Callable[..., Any]  # the name of a module, or a class or f
 def made_by(*makers: Maker) -> dict[str, Any]:
     """Describe what makes an artifact, for its manifest.
 
-    The modules of genrobust are those of `makers` and everything that these import, also in functions, but not only for
+    The modules of genrobust are the modules of `makers` and everything that these import, also in functions, but not only for
     type checkers. A registry imports its members by name, so `makers` lists the members that take part. A package that
     is not genrobust counts with its version and a hash of its modules.
 
@@ -211,7 +211,7 @@ def _defining_module(module: str, name: str) -> str:
 
 @cache
 def _read_stub(package: str) -> Mapping[str, str]:
-    """Return the modules that define the public names of a `package`, by name. Empty for what has no stub."""
+    """Return the modules that define the public names of a `package`, by name. Empty without a stub."""
     path = _ROOT.parent.joinpath(*package.split("."), "__init__.pyi")
     if not path.is_file():
         return {}

@@ -78,7 +78,7 @@ class DomainSet(DataSource):
         return any(official <= _subfolders(place).keys() for place in _places(folder))
 
     def load(self) -> tuple[StudyData, FolderClasses]:
-        """Load the study. Warn if the number of images is not that of the official set."""
+        """Load the study. Warn if the official set has another number of images."""
         folder, domains = self._find_domains()
         classes, images = self._open(folder, domains)
         if self.protocol == "leave-one-out":

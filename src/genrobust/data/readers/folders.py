@@ -91,7 +91,7 @@ def _require_images(stored: StoredImages, classes: FolderClasses, train: ImageSe
 
 @READERS.register("folders")
 class Files(Reader):
-    """What lies at a path: class folders, a CSV table, tars or parquet files.
+    """Images at a path: class folders, a CSV table, tars or parquet files.
 
     Where the classes are ImageNet's, they may be named as these are.
     """

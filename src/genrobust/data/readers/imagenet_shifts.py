@@ -58,7 +58,7 @@ class ImageNetV2(ImageNetReader):
     baseline = V2_LINES["matched"]
 
     def line(self) -> Line | None:
-        """Return the line of the version that the path names. Without such a word, that of the matched version.
+        """Return the line of the version that the path names. By default, it is the matched version.
 
         The version may be in the last part of the path, such as ``top-images``, or in any part that contains ``v2``.
         """

@@ -106,7 +106,7 @@ def classes_of_folders(mappings: Path) -> dict[str, list[str]]:
 
 
 def _find_folders(path: Path) -> tuple[Path, Path]:
-    """Return the folder of images and that of mappings."""
+    """Return the folders of images and of mappings."""
     images = path / "images" if (path / "images").is_dir() else path
     for mappings in (path / "mappings", path.parent / "mappings"):
         if mappings.is_dir():

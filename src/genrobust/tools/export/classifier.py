@@ -40,7 +40,7 @@ class Origin:
     Attributes:
         results: The results.json of its report. The card gives the scores of `arm` if they are about this training.
         settings: How the study prepares images for its scores. The copy does the same, except for `flip`.
-        descriptions: The names of classes to show. None for those that the checkpoint was trained with.
+        descriptions: The names of classes to show. None for the names in the checkpoint.
     """
 
     results: Path | None = None

@@ -18,7 +18,7 @@ class Variant:
     """An arm of a recipe with changed keys, as raw values.
 
     Attributes:
-        datasets: Raw datasets that it needs in addition to those of the recipe.
+        datasets: Raw datasets that it needs in addition to the recipe's.
         chosen: The changed keys with their values. Empty for an arm of the recipe itself.
     """
 
