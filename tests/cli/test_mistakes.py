@@ -116,12 +116,7 @@ def folder(recipe: Path, tmp_path: Path) -> Path:
     for name in ("checkpoints", "predictions"):
         (tmp_path / "studies" / name).mkdir(parents=True)
     (tmp_path / "table.csv").write_text("model,clean\nresnet18,70.1\n")
-    for name, people in {
-        "train": ("ann", "bob"),
-        "test": ("ann", "cat"),
-        "shifted": ("dan",),
-        "more": ("eve",),
-    }.items():
+    for name, people in PEOPLE.items():
         draw_people(tmp_path / name, people)
     (tmp_path / "own.yaml").write_text(
         "name: own\nthreads: 1\ndata: {source: folders, train: train, test: test, shifts: {shifted: shifted}}\n"

@@ -40,7 +40,8 @@ def by_style(
 ) -> tuple[StoredImages, dict[str, str]]:
     """Take folders STYLE/CLASS apart: return the class folders as groups, and the style of each group.
 
-    Folders are STYLE/CLASS if no folder at the top is a class. Anything else is returned unchanged, without styles. A style that `same_class` leaves out is skipped.
+    Folders are STYLE/CLASS if no folder at the top is a class. Anything else is returned unchanged, without styles. A
+    style that `same_class` leaves out is skipped.
     """
 
     def is_class(name: str) -> bool:

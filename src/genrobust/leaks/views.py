@@ -101,7 +101,7 @@ def describe(luma: torch.Tensor) -> Views:
 
 
 def _cosines(start: torch.Tensor, end: torch.Tensor, side: int) -> torch.Tensor:
-    """Return weights that sum `side` pixels to the cosine transform of the part from `start` to `end`: [N, frequencies, side].
+    """Return weights for the cosine transform of the pixels from `start` to `end`: [N, frequencies, side].
 
     A pixel counts by the share of it that is inside.
     """

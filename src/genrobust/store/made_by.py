@@ -30,9 +30,9 @@ Maker = str | type | Callable[..., Any]  # the name of a module, or a class or f
 def made_by(*makers: Maker) -> dict[str, Any]:
     """Describe what makes an artifact, for its manifest.
 
-    The modules of genrobust are the modules of `makers` and everything that these import, also in functions, but not only for
-    type checkers. A registry imports its members by name, so `makers` lists the members that take part. A package that
-    is not genrobust counts with its version and a hash of its modules.
+    The modules of genrobust are `makers` and everything that these import, also in functions, but not only for type
+    checkers. A registry imports its members by name, so `makers` lists the members that take part. A package that is
+    not genrobust counts with its version and a hash of its modules.
 
     The result does not depend on which modules this process has loaded: every worker writes the same manifest.
 
