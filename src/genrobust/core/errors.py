@@ -69,9 +69,8 @@ def require_packages(packages: Iterable[str], extra: str, why: str) -> None:
     """Raise UserError unless all optional `packages` of `extra` are installed. No package is loaded."""
     for package in packages:
         if find_spec(package) is None:
-            raise UserError(
-                f"{why} needs the package {package}, which is not installed: pip install 'genrobust[{extra}]'"
-            )
+            install = f"pip install 'genrobust[{extra}]'"
+            raise UserError(f"{why} needs the package {package}, which is not installed: {install}")
 
 
 class NewerVersion(UserError):

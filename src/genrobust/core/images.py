@@ -67,9 +67,7 @@ class LabelSpace:
         for attribute, values in (("id", self.ids), ("prompt", prompts)):
             twice = sorted(value for value, times in Counter(values).items() if times > 1)
             if twice:
-                raise UserError(
-                    f"two classes share the {attribute} {twice[0]!r}: give each class a {attribute} of its own"
-                )
+                raise UserError(f"two classes share the {attribute} {twice[0]!r}: give each its own")
         if len(self.classes) < 2:
             raise UserError(f"a classifier needs two classes or more; this label space has {len(self.classes)}")
 

@@ -186,10 +186,9 @@ def _load(kind: str, point: metadata.EntryPoint) -> Any:
     try:
         return point.load()
     except Exception as error:
-        raise UserError(
-            f"{kind} {point.name!r}: cannot load {point.value} of the package {_package_of(point)}: "
-            f"{type(error).__name__}: {one_line(error)}: update or uninstall that package"
-        ) from error
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        place = f"{point.value} of the package {_package_of(point)}"
+        raise UserError(f"{kind} {point.name!r}: cannot load {place}: {reason}: update or uninstall it") from error
 
 
 # The HTML that report/ makes of nouns of core in a notebook. The nouns do not know report/.

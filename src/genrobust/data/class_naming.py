@@ -20,10 +20,7 @@ def check_class_names(path: Path, names: Collection[str]) -> tuple[str, ...]:
     for place, name in enumerate(names):
         if not _is_valid(name):
             dots = " ..." if len(name) > 50 else ""
-            raise UserError(
-                f"the class {name[:50]!a}{dots} of {path} is called by no text of 1 to {LONGEST} letters in UTF-8: "
-                "rename it"
-            )
+            raise UserError(f"{path}: the class {name[:50]!a}{dots} is no text of 1 to {LONGEST} letters: rename it")
         plain = plain_number(unicodedata.normalize("NFC", name).casefold())
         other, twin = first.setdefault(plain, (place, name))
         if other != place:

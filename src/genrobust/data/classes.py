@@ -82,16 +82,12 @@ class FolderClasses:
             labels[group] = (label,)
             other = group if keys else group_of_label.setdefault(label, group)
             if other != group:
-                raise UserError(
-                    f"{path}: the folders {other!r} and {group!r} both mean the class {self.folders[label]!r}: rename "
-                    "one, or say what it means under data.same_class"
-                )
+                problem = f"the folders {other!r} and {group!r} both mean the class {self.folders[label]!r}"
+                raise UserError(f"{path}: {problem}: rename one, or map it in data.same_class")
         if unknown:
             listed = some_of((f"{name}{perhaps(self.near(name))}" for name in unknown), separator="; ")
-            raise UserError(
-                f"{path}: these folders mean no class of the training folder: {listed}. Say which class each "
-                'means under data.same_class (folder: training folder), or "" to leave it out'
-            )
+            then = 'map each to a training folder in data.same_class, or to "" to leave it out'
+            raise UserError(f"{path}: these folders mean no class of the training folder: {listed}: {then}")
         return labels
 
     def _check_same_class(self, same_class: Mapping[str, str]) -> None:
@@ -102,10 +98,7 @@ class FolderClasses:
                     problem = f'it is still "?"{perhaps(self.near(name))}'
                 raise UserError(f'data.same_class: {name}: {problem}; name one, or "" to leave it out')
             if self._label_of_folder.get(name) not in (None, self.match(meant)):
-                raise UserError(
-                    f"data.same_class: {name} is a training folder, and would be something else in all other sets, the "
-                    "unshifted test images too: rename it in the set where it is, or choose among data.classes"
-                )
+                raise UserError(f"data.same_class: {name} is a training folder: rename it where it means another class")
 
     def _is_unused(self, name: str) -> bool:
         """Return whether a folder called `name` means a class outside the study."""
@@ -143,9 +136,7 @@ def classes_of(train: StoredImages, class_names: Mapping[str, str] | None = None
     folders = train.groups
     given = class_names or {}
     if len(folders) < 2:
-        raise UserError(
-            f"data.train: {train.path} holds images of {len(folders)} classes: a classifier needs two or more"
-        )
+        raise UserError(f"data.train: {train.path} has {len(folders)} classes: a classifier needs two or more")
     for folder in given:
         if folder not in folders:
             then = f"{perhaps(near_names(folder, folders))}: name one of {some_of(folders)}, or remove the key"

@@ -87,10 +87,8 @@ def _path_column(table: _Table, wanted: str | None) -> str:
 
 
 def _refuse_column(table: _Table, name: str) -> NoReturn:
-    raise UserError(
-        f"{table.path} has no column {name!r}: it has {some_names(table.columns)}; rename one, or name yours with "
-        "kind: csv"
-    )
+    known = some_names(table.columns)
+    raise UserError(f"{table.path} has no column {name!r}: it has {known}; rename one, or name yours with kind: csv")
 
 
 def _require_one_split(table: _Table) -> None:
@@ -99,10 +97,7 @@ def _require_one_split(table: _Table) -> None:
         return
     splits = sorted(set(table.values(SPLIT_COLUMN)))
     if len(splits) > 1:
-        raise UserError(
-            f"{table.path} holds several splits ({some_names(splits)}): write a table for each, without "
-            f"{SPLIT_COLUMN!r}"
-        )
+        raise UserError(f"{table.path} holds several splits ({some_names(splits)}): write a table for each")
 
 
 def _find_files(table: Path, line_of_key: dict[str, int], labels: Sequence[str]) -> list[ImageFile]:
@@ -130,10 +125,7 @@ def _find_files(table: Path, line_of_key: dict[str, int], labels: Sequence[str])
 def _image_key(text: str, where: str) -> str:
     path = PurePosixPath(text)
     if not text or "\\" in text or path.is_absolute() or ".." in path.parts:
-        raise UserError(
-            f"{where}: {text!a} is no path below the table's folder: write paths relative to it and with /, and move "
-            "the table above the images, or link them there"
-        )
+        raise UserError(f"{where}: {text!a} is no relative path, with /, to a file below the table's folder")
     extension = path.suffix.lower()
     if extension not in FORMATS:
         then = ": convert it" if extension in UNREAD else ""

@@ -59,10 +59,7 @@ def load_data(config: DataConfig) -> StudyData:
         raise UserError(f"data.shifts: the shifted validation set is called {data.shifted_val.name!r}: rename this one")
     unused = config.same_class.keys() - classes.used
     if unused:
-        raise UserError(
-            f"data.same_class: no other set than the training images has a folder or label {some_of(sorted(unused))}: "
-            "write it as it is there, or remove the key"
-        )
+        raise UserError(f"data.same_class: no other set has a folder or label {some_of(sorted(unused))}: remove it")
     data = check_groups_apart(data, config.groups_apart)
     return with_styles(data, config.styles)
 
@@ -148,10 +145,8 @@ def _hold_out_shift(data: StudyData, name: str) -> StudyData:
     try:
         rest, val = hold_back(images, SHIFTED_VAL_SHARE, images.groups)
     except UserError:
-        raise UserError(
-            f"data.shifted_val: {name} cannot be divided: it is one group of images that belong together, or one image "
-            "of each class: name another"
-        ) from None
+        why = "it is one group of images, or one image of each class"
+        raise UserError(f"data.shifted_val: {name} cannot be divided: {why}: name another") from None
     val.name = f"{name}-val"
     return replace(data, tests={**data.tests, name: rest}, shifted_val=val)
 

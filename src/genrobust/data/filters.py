@@ -101,10 +101,8 @@ def write_filter(
     """
     lost = np.flatnonzero(~np.isfinite(scores)).tolist()
     if lost:
-        raise GenrobustError(
-            f"the {by} of {len(lost)} of {len(images)} images is no number, such as that of {images.keys[lost[0]]} "
-            f"({scores[lost[0]]}): check the weights of the judging model, and filter again"
-        )
+        problem = f"the {by} of {len(lost)} of {len(images)} images is no number, such as {images.keys[lost[0]]}"
+        raise GenrobustError(f"{problem}: check the weights of the judging model")
     indices = np.flatnonzero(rejected)
     reasons = [f"{by} {score:.4f}: {rule}" for score in scores[indices]]
     manifest = Manifest("filter", inputs, {"by": by, "rule": rule}, makers or {})

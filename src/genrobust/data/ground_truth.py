@@ -58,11 +58,8 @@ def _read_truth(folder: Path) -> tuple[dict[str, str], Path]:
                 return _read_kaggle(near / KAGGLE), near / KAGGLE
             if (near / DEVKIT).is_file():
                 return _read_devkit(near / DEVKIT, near / META), near / DEVKIT
-    raise UserError(
-        f"{folder} holds validation images in no class folders, and no file says their classes. Put beside it "
-        f"{KAGGLE} (Kaggle), or {DEVKIT} and {META} (the devkit of image-net.org), or sort the images into folders "
-        "named by WordNet id"
-    )
+    files = f"{KAGGLE} (Kaggle), or {DEVKIT} and {META} (image-net.org)"
+    raise UserError(f"{folder} holds validation images in no class folders: put {files} next to it")
 
 
 def _read_kaggle(path: Path) -> dict[str, str]:

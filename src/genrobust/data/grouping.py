@@ -205,10 +205,8 @@ def _group_names(key: str, name: str, images: ImageSet, rule: GroupRule) -> tupl
         raise UserError(f"{found.key}: {problem}: {remedy}, or give this set no rule")
     groups = [str(group) for group in found.names[name]]
     if len(set(groups)) == 1 < len(images):
-        raise UserError(
-            f"{found.key}: all {len(images):,} images of {name!r} are of one group, {groups[0]!r}, and an interval "
-            "over groups needs two: change the rule, or give a rule to each of the other sets by its name"
-        )
+        problem = f"all {len(images):,} images of {name!r} are of one group, {groups[0]!r}, and an interval needs two"
+        raise UserError(f"{found.key}: {problem}: change the rule, or give this set no rule")
     if not rule.shared:
         groups = [f"{name}: {group}" for group in groups]
     return found.key, tuple(groups)

@@ -49,10 +49,8 @@ def hold_back(train: ImageSet, share: float, together: Names | None = None) -> t
     for kind in np.setdiff1d(kinds, kinds[~held]):
         held[rank == rank[kinds == kind].max()] = False
     if not held.any():
-        raise UserError(
-            f"none of {train.name} can be held back for validation: each class is one image, or one group of images "
-            "that belong together: add images, give data.val, or change the rule of the groups"
-        )
+        why = "each class is one image, or one group of images"
+        raise UserError(f"none of {train.name} can be held back for validation: {why}: add images, or give data.val")
     rest = Subset(train, np.flatnonzero(~held))
     val = Subset(train, np.flatnonzero(held), "val")
     # In the rest, large groups come first.

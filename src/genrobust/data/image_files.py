@@ -121,9 +121,7 @@ def walk_images(folder: Path, below: str = "", any_format: bool = False) -> Iter
     if unread:
         others = f" and {len(unread) - 1:,} others" if len(unread) > 1 else ""
         extension = Path(unread[0]).suffix.lower()
-        raise UserError(
-            f"{unread[0]}{others}: {extension} images are not read: convert to PNG or JPEG and remove the originals"
-        )
+        raise UserError(f"{unread[0]}{others}: {extension} images are not read: convert them to PNG or JPEG")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -192,10 +190,8 @@ def _scale_to_8_bits(image: Image.Image) -> Image.Image:
     top = 1 if is_float else _largest_gray(image)
     tolerance = 1 / 510 if is_float else 0  # half of an 8-bit step
     if values.min() < -tolerance or values.max() > top + tolerance:
-        raise _Unreadable(
-            f"its gray values go from {values.min():g} to {values.max():g}, outside the range 0 to {top} of such a "
-            "file: scale all images of the set alike, or save them with 8 or 16 bits"
-        )
+        values_range = f"{values.min():g} to {values.max():g}"
+        raise _Unreadable(f"its gray values, {values_range}, are outside of 0 to {top}: scale all images alike")
     # Pillow inverts images in which 0 is white only if they have 8 bits.
     if getattr(image, "tag_v2", {}).get(PHOTOMETRIC_INTERPRETATION) == 0:
         values = top - values

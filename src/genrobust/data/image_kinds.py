@@ -126,8 +126,6 @@ def _imagenet_names(stored: StoredImages, classes: FolderClasses, same_class: Ma
     numbers = [group for group in stored.groups if group.isdecimal() and group not in same_class]
     among_study = {number: by_number(number, classes.labels.ids) for number in numbers}
     if all(among_study.values()) and among_study != {number: named[number] for number in numbers}:
-        raise UserError(
-            f"{stored.path}: the numbers {some_of(numbers, 3)} may count ImageNet's 1,000 classes, or the "
-            f"{len(classes.labels)} of data.classes: rename them to WordNet ids, or map them in data.same_class"
-        )
+        problem = f"the numbers {some_of(numbers, 3)} may count ImageNet's 1,000 classes or the {len(classes.labels)}"
+        raise UserError(f"{stored.path}: {problem} of data.classes: rename them to WordNet ids")
     return named

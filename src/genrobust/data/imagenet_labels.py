@@ -44,7 +44,5 @@ def _require_order(stored: StoredImages) -> None:
     for name, description in zip(stored.label_names, descriptions(), strict=True):
         alike += name.split(",")[0].casefold() == description.split(",")[0].casefold()
     if alike < LABEL_NAMES_ALIKE * len(wnids()):
-        raise UserError(
-            f"{stored.path}: only {alike} of its 1,000 label names are ImageNet's at that label, such as "
-            f"{stored.label_names[0]!r} for {descriptions()[0]!r}: name the labels by WordNet id and save the set again"
-        )
+        problem = f"only {alike} of its 1,000 label names are ImageNet's at that label"
+        raise UserError(f"{stored.path}: {problem}: name the labels by WordNet id and save the set again")

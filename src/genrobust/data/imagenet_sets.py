@@ -73,17 +73,14 @@ class OfficialSet:
         of_set = self.wnids()
         expected = [label for label, wnid in enumerate(classes.labels.ids) if wnid in of_set]
         if not expected:
-            raise UserError(
-                f"{path}: {self.kind} shares no class with the {len(classes.labels)} of data.classes: leave it out"
-            )
+            total = len(classes.labels)
+            raise UserError(f"{path}: {self.kind} shares no class with the {total} of data.classes: leave it out")
         found = {int(label) for label in labels}
         missing = [classes.labels.ids[label] for label in expected if label not in found]
         if missing:
             examples = some_of(f"{wnid} (label {wnids().index(wnid)})" for wnid in missing)
-            raise UserError(
-                f"{path}: no image of {len(missing)} of the {len(expected)} classes that {self.kind} should hold here: "
-                f"{examples}. Unpack the set again, or leave these classes out with data.classes"
-            )
+            problem = f"no image of {len(missing)} of the {len(expected)} classes that {self.kind} should hold here"
+            raise UserError(f"{path}: {problem}: {examples}: unpack the set again, or leave them out of data.classes")
 
     def _difference(self, labels: np.ndarray, classes: FolderClasses) -> str:
         """Describe how the numbers of images differ from the official ones. Empty if they do not."""

@@ -28,10 +28,8 @@ def open_images(
         groups = [group for group in stored.groups if styles.get(group) == style]
         labels |= classes.labels_of(stored.path, groups, same_class, stored.named)
     if stored.groups and not labels:
-        raise UserError(
-            f"{name}: {stored.path} has no training class, only {some_of(stored.groups, 3)}: leave this set out, or "
-            "change data.classes or data.same_class"
-        )
+        known = some_of(stored.groups, 3)
+        raise UserError(f"{name}: {stored.path} has no training class, only {known}: leave it out, or map these")
     return ListedImages(name, stored.listing(labels, classes.folders), labels, by_name=by_name, styles=styles)
 
 

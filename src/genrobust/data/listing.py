@@ -178,9 +178,7 @@ def list_packed(
             opened.append(file)
             stamps += [of_file] * len(file.names)
             if file.label_names != opened[0].label_names:
-                raise UserError(
-                    f"{path} and {files[0]} have different names for their labels: save them as one dataset"
-                )
+                raise UserError(f"{path} and {files[0]} have different names for labels: save them as one dataset")
             bar.advance()
     keys = [f"{path.stem}/{name}" for path, file in zip(files, opened, strict=True) for name in file.names]
     groups = [group for file in opened for group in file.groups]
@@ -258,10 +256,7 @@ def _check_nested(folder: Path, files: Iterable[ImageFile], classes: Iterable[st
             if bare_name(part) == own_name or bare_name(part) not in class_names:
                 continue
             if not part.isdecimal():
-                raise UserError(
-                    f"{folder / path} lies in the folder of the class {group!r}, and is called as another class: "
-                    f"move {part!r} out of {group!r}, or rename it if its images show {group!r}"
-                )
+                raise UserError(f"{folder / path} lies in {group!r}, and is called as another class: move or rename it")
             numbered.append(path)
     if numbered:
         log.warning("%s: the images in %s count for the class of the outer folder", folder, some_of(numbered, 3))

@@ -34,10 +34,7 @@ class Review:
     def check(self, images: ShardDataset) -> None:
         """Raise UserError if this is a review of other images, or names an unknown image."""
         if self.fingerprint != images.fingerprint:
-            raise UserError(
-                f"{self.file} is a review of {self.dataset} ({self.fingerprint}), and not of the images in "
-                f"{images.folder} ({images.fingerprint}): review these with genrobust view"
-            )
+            raise UserError(f"{self.file} is a review of other images than {images.folder}: run genrobust view")
         unknown = {*self.accepted, *self.rejected}.difference(images.keys)
         if unknown:
             raise UserError(f"{self.file} names {min(unknown)!a}, which is no image of {images.folder}: remove it")

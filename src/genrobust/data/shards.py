@@ -99,10 +99,7 @@ def is_dataset(folder: Path) -> bool:
 def read_about(folder: Path) -> dict[str, Any]:
     """Read everything that decides the images of the dataset in `folder`, as flat JSON."""
     if not is_dataset(folder):
-        raise UserError(
-            f"{folder} holds no generated dataset (image folders can be audited and benchmarked, and neither "
-            f"filtered, verified nor exported): there is no {MANIFEST}"
-        )
+        raise UserError(f"{folder} holds no generated dataset: there is no {MANIFEST} that genrobust wrote")
     manifest = Artifact(folder).manifest()
     about = dict(manifest.about)
     wrong = "kind" if manifest.kind != "dataset" else _find_wrong_key(about)
@@ -139,9 +136,7 @@ def require_complete(folder: Path) -> None:
     total = read_about(folder)["shards"]
     missing = len(missing_shards(folder, total))
     if missing:
-        raise UserError(
-            f"{folder} is not complete: {missing} of {total} shards are missing; generate again, and only they are made"
-        )
+        raise UserError(f"{folder}: {missing} of {total} shards are missing: generate again, and only they are made")
 
 
 def discard_shards(folder: Path, total: int) -> None:
@@ -239,15 +234,12 @@ class ShardDataset(ImageSet):
         """Raise GenrobustError for a label outside the classes, or a key that genrobust does not write."""
         known = range(len(self.class_ids))
         if self.class_ids and not set(np.unique(self.labels).tolist()) <= set(known):
-            raise GenrobustError(
-                f"{self.folder} has images of other classes than the {len(self.class_ids)} in {MANIFEST}"
-            )
+            raise GenrobustError(f"{self.folder} has images of other classes than those in its {MANIFEST}")
         # An export names files after keys.
         for key in self.keys:
             if not is_key(key):
                 raise GenrobustError(
-                    f"{self.folder} has an image of the key {key[:80]!a}, which genrobust did not write: "
-                    f"{self._artifact.remedy}"
+                    f"{self.folder} has an image of the key {key[:80]!a}, which genrobust did not make"
                 )
 
     def __len__(self) -> int:

@@ -129,8 +129,7 @@ def require_outside(places: Mapping[str, Path], outputs: Iterable[Path]) -> None
     for (key, place), output in product(places.items(), outputs):
         if output.resolve().is_relative_to(place.resolve()):
             raise UserError(
-                f"the output folder {output} lies in {place}, the images of {key}, where it would be read as a class: "
-                "choose a folder outside of it"
+                f"the output folder {output} is in {place}, the images of {key}, and would be read as a class"
             )
 
 
@@ -188,10 +187,8 @@ def _refuse_mixed_kinds(path: Path, ours: Sequence[Path], files: Sequence[Path])
         holds_images = _is_archive(file) or file.suffix.lower() in {*FORMATS, *UNREAD}
         if file.suffix != kind and holds_images and _stem(file) not in described:
             folder = path.parent if "*" in path.name else path
-            raise UserError(
-                f"{path} holds images in {ours[0].name} and in {file.name}, and files of one kind are read together: "
-                f"name those with {folder}/*{kind}, or convert or remove the others"
-            )
+            problem = f"{path} holds images in {ours[0].name} and in {file.name}, and only one kind is read"
+            raise UserError(f"{problem}: name those with {folder}/*{kind}, or remove the others")
 
 
 def _refuse_splits(path: Path, files: Sequence[Path]) -> None:

@@ -96,9 +96,7 @@ def _samples(tar: Path, raw: IO[bytes], kinds: Sequence[str]) -> list[tuple[str,
                 files = samples.setdefault(key, {})
                 if kind in files:
                     what = kind if kind == "image" else f".{kind} file"
-                    raise UserError(
-                        f"{tar}: the key {key!r} has a second {what}, {member.name!r}: give each its own key"
-                    )
+                    raise UserError(f"{tar}: the key {key!r} has a second {what}, {member.name!r}: rename it")
                 files[kind] = _Place(member.offset_data, member.size)
     _require_images(tar, samples, image_names)
     with_image = [(key, files) for key, files in samples.items() if "image" in files]
@@ -110,10 +108,8 @@ def _require_images(tar: Path, samples: dict[str, _Files], image_names: dict[str
     lost = [name for key, name in image_names.items() if "image" not in samples.get(key, {})]
     if lost:
         others = f" and {len(lost) - 1:,} others" if len(lost) > 1 else ""
-        raise UserError(
-            f"{tar}: {lost[0]!r}{others}: no image of this key is read. A key ends at the first dot, and the rest of "
-            f"an image's name must be one of {', '.join(FORMATS)}"
-        )
+        then = f"the rest of an image's name, after the first dot, is one of {', '.join(FORMATS)}"
+        raise UserError(f"{tar}: {lost[0]!r}{others}: no image of this key is read: {then}")
 
 
 def _members(tar: Path, file: tarfile.TarFile, raw: IO[bytes]) -> Iterator[tarfile.TarInfo]:
@@ -176,9 +172,7 @@ def _read_label(tar: Path, raw: IO[bytes], key: str, files: _Files) -> str:
     if label is None or label == "":
         raise UserError(f"{tar}: the image {key} has no class: it needs {key}.cls, or a label in {key}.json")
     if isinstance(label, bool) or not isinstance(label, str | int) or str(label).startswith("-"):
-        raise UserError(
-            f"{tar}: the image {key} has the label {str(label)[:50]!r}: it must be a name, or a number from 0 on"
-        )
+        raise UserError(f"{tar}: the image {key} has the label {str(label)[:50]!r}, which is no name or number")
     return str(label)
 
 

@@ -55,12 +55,8 @@ def _choose_cells(data: StudyData, pool: ImageSet, rule: CellShare | Sequence[st
     for pattern in rule:
         matches = [cell for cell in cells if _matches(cell, pattern, data.labels)]
         if not matches:
-            styles = ", ".join(sorted({style for _, style in cells}))
             example = _cell_names(cells[0], data.labels)[0]
-            raise UserError(
-                f"{KEY}.cells: {pattern!a} matches no image to retrieve: write CLASS/STYLE, such as {example}; the "
-                f"styles are {styles}"
-            )
+            raise UserError(f"{KEY}.cells: {pattern!a} matches no image: write CLASS/STYLE, such as {example}")
         chosen.update(matches)
     return chosen
 
@@ -100,10 +96,7 @@ def _choose_share(cells: Sequence[Cell], rule: CellShare, labels: LabelSpace) ->
     for _ in range(round(rule.share * len(order))):
         free = [cell for cell in order if is_free(cell)]
         if not free:
-            raise UserError(
-                f"{KEY}.cells: {rule.share:g} of {len(order)} cells leaves a class or a style with none, and "
-                f"{len(chosen)} are the most: lower share"
-            )
+            raise UserError(f"{KEY}.cells: a share of {rule.share:g} leaves a class or a style with none: lower share")
         label, style = min(free, key=lost_shares)
         class_lost[label] += 1
         style_lost[style] += 1

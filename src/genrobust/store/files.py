@@ -115,10 +115,8 @@ def lock(folder: Path, wait: bool = False) -> Iterator[None]:
     try:
         held.acquire()
     except Timeout:
-        raise Busy(
-            f"another process is writing to {folder}: wait for it, stop it, or choose another folder (where no process "
-            f"does, delete {folder / LOCK})"
-        ) from None
+        then = f"wait, stop it, or, if there is none, delete {folder / LOCK}"
+        raise Busy(f"another process is writing to {folder}: {then}") from None
     except OSError as error:
         raise refusal(folder, error) from error
     try:

@@ -100,15 +100,10 @@ def read_manifest(path: Path, remedy: str) -> Manifest:
 
 def _check_version(path: Path, version: object) -> None:
     if isinstance(version, int) and version > FORMAT:
-        raise NewerVersion(
-            f"{path} is of format {version}, and this version reads format {FORMAT}: a newer version of "
-            "genrobust wrote it; upgrade to that"
-        )
+        raise NewerVersion(f"{path} is of format {version}, which a newer version of genrobust wrote: upgrade to that")
     if version != FORMAT:
-        raise UserError(
-            f"{path} is of format {version!r}, and this version of genrobust reads format {FORMAT}: move the "
-            "folder away and run the command that made it again"
-        )
+        then = "move the folder away and run the command that made it again"
+        raise UserError(f"{path} is of format {version!r}, and this version reads format {FORMAT}: {then}")
 
 
 def is_ours(path: Path) -> bool:

@@ -105,11 +105,9 @@ class DomainSet(DataSource):
         there = _subfolders(folder)
         for bare, name in wanted.items():
             if bare not in there:
-                raise UserError(
-                    f"data.root: {folder} lacks the domain {name} and holds {some_of(there.values()) or 'no folder'}: "
-                    "name the folder of the domains, unpack the set again, or take those that are there with "
-                    "data.domains"
-                )
+                known = some_of(there.values()) or "no folder"
+                problem = f"{folder} lacks the domain {name} and holds {known}"
+                raise UserError(f"data.root: {problem}: name the folder of the domains, or list some in data.domains")
         return folder, {name: name if (folder / name).is_dir() else there[bare] for bare, name in wanted.items()}
 
     def _check_names(self, names: tuple[str, ...]) -> None:
@@ -144,10 +142,9 @@ class DomainSet(DataSource):
             scarce = [name for name in needed if counts[domain, name] < LEAST]
             if scarce:
                 others = f" and too few of {len(scarce) - 1} other classes" if len(scarce) > 1 else ""
-                raise UserError(
-                    f"data.root: {folder / subfolder} has {counts[domain, scarce[0]]} images of {scarce[0]}{others}, "
-                    f"and a domain needs {LEAST} of each: unpack it again, or leave it out of data.domains"
-                )
+                problem = f"{folder / subfolder} has {counts[domain, scarce[0]]} images of {scarce[0]}{others}"
+                then = "unpack it again, or leave it out of data.domains"
+                raise UserError(f"data.root: {problem}, and a domain needs {LEAST} of each: {then}")
         labels = {group: (names.index(name),) for group, (_, name) in cells.items()}
         styles = {group: domain for group, (domain, _) in cells.items()}
         images = ListedImages("images", listing, labels, styles=styles)

@@ -58,10 +58,7 @@ class ImageNet(FolderSource):
     @model_validator(mode="after")
     def _check_places(self) -> ImageNet:
         if self.root is None and (self.train is None or self.test is None):
-            raise ValueError(
-                "source: imagenet needs the key root, or train and test; test is the folder of ImageNet's "
-                "validation images, and val, if given, holds other images to choose a checkpoint by"
-            )
+            raise ValueError("source: imagenet needs the key root, or train and test (ImageNet's validation images)")
         return self
 
     def known_labels(self) -> LabelSpace:

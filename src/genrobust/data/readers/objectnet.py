@@ -69,10 +69,8 @@ def read_set(name: str, path: Path, labels: LabelSpace, mapping: str) -> ListedI
     listing = list_folder(images, folders)
     missing = sorted(wanted.keys() - set(listing.groups))
     if missing:
-        raise UserError(
-            f"{images} has no image in {len(missing)} of the {len(wanted)} class folders that ObjectNet shares with "
-            f"these classes: {some_of(missing)}. Unpack objectnet-1.0.zip again"
-        )
+        problem = f"no image in {len(missing)} of the {len(wanted)} class folders of these classes: {some_of(missing)}"
+        raise UserError(f"{images} has {problem}: unpack objectnet-1.0.zip again")
     if (len(folders), len(listing.keys)) != OFFICIAL:
         counts = f"{len(listing.keys):,} images in {len(folders)} folders instead of {OFFICIAL[1]:,} in {OFFICIAL[0]}"
         log.warning("%s is not the official objectnet: %s; published accuracies are of that", images, counts)
@@ -111,10 +109,7 @@ def _find_folders(path: Path) -> tuple[Path, Path]:
     for mappings in (path / "mappings", path.parent / "mappings"):
         if mappings.is_dir():
             return images, mappings
-    raise UserError(
-        f"{path}: ObjectNet's folder mappings/ is neither in it nor beside it; objectnet-1.0.zip holds it, with "
-        f"{LABELS} and {CLASSES}: unpack it there"
-    )
+    raise UserError(f"{path}: ObjectNet's mappings/ is neither in it nor beside it: unpack objectnet-1.0.zip again")
 
 
 @contextmanager

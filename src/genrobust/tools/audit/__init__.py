@@ -114,10 +114,8 @@ def audit(
     tell(*audit_verdict(done, leaks), *done.left_out, *files.values())
     if errors:
         where = ", ".join(f"{name} ({count:,})" for name, count in errors.items())
-        raise GenrobustError(
-            f"leaks: the dataset holds copies of test images of {where}. Look at {files['audit.html']}; "
-            "if they are not copies, add --allow-leaks NAME"
-        )
+        then = f"look at {files['audit.html']}; if they are none, add --allow-leaks NAME"
+        raise GenrobustError(f"leaks: the dataset holds copies of test images of {where}: {then}")
     if done.leaks_in(range(done.n)).keys() - {*allowed}:
         tell("If these are copies, nothing is to do. If not, data.near_copies: keep in the recipe trains on them.")
 
