@@ -11,11 +11,7 @@ from genrobust.core import ClassLabel, LabelSpace, UserError, bare_name, read_li
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Read class names, one per line, in the order of the logits.
-
-    Raises:
-        UserError: The file cannot be read, it has no names, or two of its lines have the same name.
-    """
+    """Read class names, one per line, in the order of the logits."""
     lines = list(read_lines(path, "--labels"))
     if not lines:
         raise UserError(f"{path} names no class: write one a line, in the order of the logits")

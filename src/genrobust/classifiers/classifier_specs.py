@@ -51,12 +51,7 @@ def open_classifier(spec: str, labels: Path | None = None, settings: EvaluateCon
 
 
 def open_network(spec: str) -> OpenClassifier:
-    """Open the classifier that `spec` names, for its weights only: names of its classes are not required.
-
-    Raises:
-        UserError: `spec` names no classifier, or the classifier cannot be read.
-        GenrobustError: A model of the hub cannot be fetched.
-    """
+    """Open the classifier that `spec` names, for its weights only: names of its classes are not required."""
     with reading(spec):
         return _open_spec(spec, ())
 

@@ -46,11 +46,7 @@ class Initial:
         return digest([self.opened.weights_hash, rows], 64)
 
     def settings(self, config: TrainConfig) -> TrainConfig:
-        """Return `config` with the architecture of this network.
-
-        Raises:
-            UserError: The network takes images of another size only.
-        """
+        """Return `config` with the architecture of this network."""
         from genrobust.classifiers.networks.architectures import has_fixed_size
 
         blueprint = self.blueprint
@@ -85,10 +81,6 @@ class Initial:
 
         Args:
             config: The settings that `settings` returns.
-
-        Raises:
-            UserError: The weights have other shapes than the network, or no last layer of their own.
-            GenrobustError: They cannot be fetched or loaded.
         """
         import torch
 
@@ -128,12 +120,7 @@ class Initial:
         return model
 
     def require_weights(self) -> None:
-        """Make a network once, so that a study does not fail because of the weights later.
-
-        Raises:
-            UserError: The weights have other shapes than the network, or no last layer of their own.
-            GenrobustError: They cannot be fetched or loaded.
-        """
+        """Make a network once, so that a study does not fail because of the weights later."""
         labels = LabelSpace(tuple(ClassLabel(name, name, name) for name in ("class-1", "class-2")))
         config = TrainConfig(init=self.opened.name, image_size=self.blueprint.image_size)
         self.make(labels, self.settings(config))
@@ -157,10 +144,6 @@ def open_initial(spec: str, classes: Sequence[str], texts: Texts, key: str = KEY
         classes: The names of the data's classes.
         texts: Returns one or more texts for each class, for a CLIP.
         key: How the user named `spec`, for messages.
-
-    Raises:
-        UserError: There is no such network, or it cannot be trained.
-        GenrobustError: It cannot be fetched from the hub.
     """
     try:
         opened = _open_spec(spec, classes, texts)

@@ -76,11 +76,7 @@ class OpenClassifier:
         return (self.load, *self.makers)
 
     def columns(self, labels: LabelSpace) -> list[int]:
-        """Return the column of the logits of each class of `labels`.
-
-        Raises:
-            UserError: A class has no logit, or two logits.
-        """
+        """Return the column of the logits of each class of `labels`."""
         columns = columns_of(self.classes, labels)
         matched = [column for column in columns if column is not None]
         unknown = [name for name, column in zip(labels.label_names, columns, strict=True) if column is None]

@@ -46,9 +46,6 @@ def read_training_images(folder: Path) -> TrainingImages | None:
 
     Returns:
         The record. None if there is none, as of other programs and of older versions.
-
-    Raises:
-        GenrobustError: The file is damaged, or a checkpoint lacks it.
     """
     path = folder / TRAINING_IMAGES
     artifact = Artifact(folder)
@@ -73,11 +70,7 @@ def read_training_images(folder: Path) -> TrainingImages | None:
 
 
 def find_training_images(spec: str) -> TrainingImages | None:
-    """Read the record of the classifier that `spec` names, as for `open_classifier`. None if there is none.
-
-    Raises:
-        GenrobustError: The file is damaged.
-    """
+    """Read the record of the classifier that `spec` names, as for `open_classifier`. None if there is none."""
     _, _, file = spec.rpartition("@")
     path = Path(spec if Path(spec).exists() else file)
     return read_training_images(path.parent if path.is_file() else path)

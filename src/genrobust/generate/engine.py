@@ -45,9 +45,6 @@ class Engine(ABC):
             labels: The classes; a request's ``label`` is an index into them.
             sources: The real images that requests name as their ``source``, for a mode that reads images.
             device: Where to compute.
-
-        Raises:
-            UserError: The generator cannot be loaded, or does not fit the mode, the classes or the images.
         """
         self.config, self.labels, self.device = config, labels, device
         self._sources = sources
@@ -106,11 +103,7 @@ class Engine(ABC):
         return {"generator": generator, "mode": self.config.mode, "device": self.device.type}
 
     def source_image(self, request: Request) -> Image.Image:
-        """Load the real image that `request` starts from, RGB.
-
-        Raises:
-            UserError: The image cannot be read; the message names the key of the request.
-        """
+        """Load the real image that `request` starts from, RGB."""
         # The plan was made with the same images.
         assert self._sources is not None and request.source is not None
         try:
@@ -121,20 +114,12 @@ class Engine(ABC):
 
 
 def engine_of(config: GeneratorConfig) -> type[Engine]:
-    """Return the engine that `config` names.
-
-    Raises:
-        UserError: The engine's package is broken, or its name is taken twice.
-    """
+    """Return the engine that `config` names."""
     engine = ENGINES.get(config.engine)
     assert issubclass(engine, Engine), f"{engine!r} is registered as an engine and extends no genrobust.Engine"
     return engine
 
 
 def identity(config: GeneratorConfig) -> dict[str, Any]:
-    """Return everything that decides a generator's images, as flat JSON, without loading weights.
-
-    Raises:
-        UserError: The engine's package is broken, its name is taken twice, or the generator cannot be found.
-    """
+    """Return everything that decides a generator's images, as flat JSON, without loading weights."""
     return {**engine_of(config).identity(config), **config.sampling()}

@@ -30,11 +30,7 @@ NOT_FOUND = (OSError, ValueError, RuntimeError)
 
 
 def find_generator(config: DiffusersConfig) -> tuple[str, Path]:
-    """Return the id and the folder of `config.model`. One from the hub is downloaded, safetensors only.
-
-    Raises:
-        UserError: It is not found.
-    """
+    """Return the id and the folder of `config.model`. One from the hub is downloaded, safetensors only."""
     model = config.model
     if model == EMBEDDED:
         return model, embedded("variation" if config.mode == "images" else "generator")
@@ -51,22 +47,14 @@ def find_generator(config: DiffusersConfig) -> tuple[str, Path]:
 
 
 def check_trained(folder: Path) -> None:
-    """Compare the files of a generator that was trained here with its manifest. A process reads them once.
-
-    Raises:
-        GenrobustError: A file is damaged; the message names the first.
-    """
+    """Compare the files of a generator that was trained here with its manifest. A process reads them once."""
     artifact = Artifact(folder)
     if artifact.is_finished_as(GENERATOR):
         artifact.check_files()
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """Read the model_index.json of `folder`.
-
-    Raises:
-        UserError: It is no diffusers folder, or needs classes that are in neither diffusers nor transformers.
-    """
+    """Read the model_index.json of `folder`."""
     if folder.is_file():
         raise UserError(
             f"{folder} is a file; a generator is a diffusers folder: convert it with "
@@ -106,12 +94,7 @@ def _is_known_part(part: list[Any]) -> bool:
 
 
 def find_lora(config: LoraConfig) -> tuple[str, Path]:
-    """Return the id and the .safetensors file of a LoRA. One from the hub is downloaded.
-
-    Raises:
-        UserError: The LoRA is not found, or its folder does not have exactly one .safetensors file to choose.
-        GenrobustError: A trained LoRA is damaged.
-    """
+    """Return the id and the .safetensors file of a LoRA. One from the hub is downloaded."""
     id, path = _find_files(config, "generator.lora", ["*.safetensors"])
     # Check before listing: for a folder at a URL, this fetches its files.
     check_trained(path.parent if path.is_file() else path)
@@ -145,11 +128,7 @@ class Adapter:
 
 
 def find_adapter(config: AdapterConfig) -> Adapter:
-    """Find the adapter of `config`. One from the hub is downloaded.
-
-    Raises:
-        UserError: A part of it is not found.
-    """
+    """Find the adapter of `config`. One from the hub is downloaded."""
     encoder_files = [f"{config.image_encoder}/*.{ending}" for ending in ("json", "safetensors")]
     id, folder = _find_files(config, "generator.adapter", [config.file, *encoder_files])
     file = folder / config.file

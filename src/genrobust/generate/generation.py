@@ -128,13 +128,7 @@ class Generation:
             raise _no_image_error(generator, len(dataset.given_up), reasons)
 
     def load(self) -> abc.Callable[[abc.Sequence[int]], None]:
-        """Load the generator, and return a function that draws shards into the claimed folder, with a progress bar.
-
-        Raises:
-            UserError: The generator cannot be loaded; in the function, a source image cannot be read.
-            GenrobustError: In the function: the disk is full, memory does not suffice, or the generator draws only
-                black, blank, NaN or unsafe images.
-        """
+        """Load the generator, and return a function that draws shards into the claimed folder, with a progress bar."""
         # The folder may have been claimed on another machine, and not exist here yet.
         make_folder(self.out)
         set_threads(self.threads)
@@ -222,11 +216,7 @@ class _ShardWriter:
 
 
 def open_generated(folder: Path) -> ShardDataset:
-    """Open a generated dataset, and warn of requests without an image, and of copies.
-
-    Raises:
-        UserError: Shards are missing.
-    """
+    """Open a generated dataset, and warn of requests without an image, and of copies."""
     dataset = ShardDataset(folder)
     given_up = dataset.given_up
     if given_up:

@@ -108,12 +108,7 @@ def mode_of(config: DiffusersConfig) -> type[Mode]:
 
 
 def locate(config: DiffusersConfig) -> tuple[str, Path]:
-    """Return the id and the folder of the generator of `config`, and check that its mode can use it.
-
-    Raises:
-        UserError: No generator is found, or the mode cannot use it.
-        GenrobustError: A trained generator is damaged.
-    """
+    """Return the id and the folder of the generator of `config`, and check that its mode can use it."""
     id, folder = find_generator(config)
     check_trained(folder)
     kind = str(read_index(folder).get("_class_name"))

@@ -43,12 +43,7 @@ REPLACEABLE = {kind.name for kind in KarrasDiffusionSchedulers if "EDM" not in k
 
 
 def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
-    """Load the generator of `config` onto `device`, with its LoRA or adapter and the recipe's scheduler.
-
-    Raises:
-        UserError: There is no such model, it has no safetensors, is damaged, or has a pipeline for another mode; its
-            LoRA or adapter does not fit; or it does not support the size, steps, scheduler or offload of the recipe.
-    """
+    """Load the generator of `config` onto `device`, with its LoRA or adapter and the recipe's scheduler."""
     id, folder = locate(config)
     index = read_index(folder)
     pipeline = _load_pipeline(folder, config, index)
@@ -159,10 +154,6 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
     """Merge the LoRA in the safetensors `file`, times `scale`, into the weights of `pipeline`.
 
     A merged LoRA costs no time when drawing.
-
-    Raises:
-        UserError: The pipeline takes none, the file cannot be read or holds none, or a layer of the file matches no
-            layer of the pipeline: part of a LoRA is another LoRA.
     """
     kind = type(pipeline).__name__
     loggers = ("diffusers.loaders.peft", "diffusers.loaders.lora_base")

@@ -53,9 +53,6 @@ def place(pipeline: Any, config: DiffusersConfig, device: torch.device) -> None:
     """Move `pipeline` onto `device`: all of it or, if memory is short, each part when it computes.
 
     The choice changes no image.
-
-    Raises:
-        UserError: The pipeline cannot do what the recipe asks for.
     """
     offload: str = config.offload if device.type == "cuda" else "none"
     if offload == "auto":
@@ -121,9 +118,6 @@ def compile_network(generator: Generator) -> None:
 
     A UNet is compiled by its large blocks, because its convolutions are outside of the blocks that diffusers compiles.
     A transformer consists of little but these blocks, which share code. Both work if the network is offloaded.
-
-    Raises:
-        UserError: The network cannot be compiled.
     """
     kind = type(generator.pipeline).__name__
     trunk = trunk_of(generator.pipeline)

@@ -34,11 +34,7 @@ class Prompts:
             self._constant["max_sequence_length"] = SCHNELL_TOKENS
 
     def arguments(self, requests: Sequence[Request]) -> dict[str, Any]:
-        """Return the prompt arguments of the pipeline's call for `requests`.
-
-        Raises:
-            UserError: A request has a negative prompt, and the pipeline takes none, or none at this guidance scale.
-        """
+        """Return the prompt arguments of the pipeline's call for `requests`."""
         arguments: dict[str, Any] = {"prompt": [request.prompt for request in requests], **self._constant}
         negatives = [request.negative_prompt for request in requests]
         has_negatives = any(negatives)

@@ -39,22 +39,14 @@ def template_set(name: str) -> tuple[Template, ...]:
 
 
 def class_templates(prompts: PromptConfig, labels: LabelSpace) -> list[tuple[Template, ...]]:
-    """Return the templates of each class.
-
-    Raises:
-        UserError: They are not usable.
-    """
+    """Return the templates of each class."""
     if prompts.file is not None:
         return read_prompt_file(prompts.file, labels)
     return [templates_of(prompts)] * len(labels)
 
 
 def class_texts(prompts: PromptConfig, labels: LabelSpace) -> list[list[str]]:
-    """Return the prompts of each class, by which a CLIP recognizes it.
-
-    Raises:
-        UserError: They are not usable.
-    """
+    """Return the prompts of each class, by which a CLIP recognizes it."""
     texts = []
     for class_label, templates in zip(labels.classes, class_templates(prompts, labels), strict=True):
         texts.append([template.fill(class_label.prompt) for template in templates])
@@ -62,11 +54,7 @@ def class_texts(prompts: PromptConfig, labels: LabelSpace) -> list[list[str]]:
 
 
 def templates_of(config: PromptConfig) -> tuple[Template, ...]:
-    """Return the templates that every class takes: one for the strategy `single`, all for `diverse`.
-
-    Raises:
-        UserError: The set is unknown, the list is empty or repeats a text, or a text does not hold exactly one ``{}``.
-    """
+    """Return the templates that every class takes: one for the strategy `single`, all for `diverse`."""
     if isinstance(config.templates, str):
         return _templates_of_set(config.templates, config.strategy)
     templates = tuple(Template(text) for text in config.templates)
@@ -109,10 +97,6 @@ def read_prompt_file(path: Path, labels: LabelSpace) -> list[tuple[Template, ...
     A .json file maps a spelling of a class to a list of full prompts. Classes that are not in `labels` are ignored, and
     repeated prompts count once. Any other file holds a template with one ``{}`` on each line, for all classes; empty
     lines are ignored.
-
-    Raises:
-        UserError: The file cannot be read, a class has no prompts, a key names two classes, a template has no slot, or
-            a full prompt has one. The message names the file and the class or line.
     """
     is_json = path.suffix.lower() == ".json"
     with reading(f"prompts.file {path}", ValueError):

@@ -27,9 +27,6 @@ def plan_of(
     Args:
         real: The real images of the split that is generated, and of no other. They are the source images.
         styles: Styles in which a generator that reads no text draws.
-
-    Raises:
-        UserError: Templates are not usable, or a class has no source image.
     """
     sources = real if generator.reads_images else None
     if generator.reads_text:
@@ -61,9 +58,6 @@ class Plan:
             sources: Each request gets an image of its class: all of them in a shuffled order before any comes again,
                 then in another order.
             styles: The styles of requests without text. None: requests have text.
-
-        Raises:
-            UserError: Templates are not usable, or a class has no image in `sources`.
         """
         self.labels = labels
         self.per_class = generate.per_class

@@ -46,10 +46,6 @@ class Sampler:
         """Draw `requests` as one batch, and those to draw again as smaller batches. Returns a Drawing for each.
 
         Draw n > 0 of a request has the seed ``hashed_seed(request.seed, n)``.
-
-        Raises:
-            UserError: A source image cannot be read.
-            GenrobustError: The device has too little memory.
         """
         faults: list[list[str]] = [[] for _ in requests]
         images: list[np.ndarray | None] = [None for _ in requests]

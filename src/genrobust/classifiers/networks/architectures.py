@@ -47,10 +47,6 @@ def make_network(architecture: str, num_classes: int, *, blur_pool: bool = False
 
     Args:
         blur_pool: Call `add_blur_pool`.
-
-    Raises:
-        UserError: There is no such architecture.
-        Exception: `arguments` do not fit. timm raises errors of many types.
     """
     name = timm_name(architecture)
     if name in OWN_NETWORKS:
@@ -85,11 +81,7 @@ def _blur(module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
 
 
 def timm_name(architecture: str) -> str:
-    """Return timm's name for `architecture`.
-
-    Raises:
-        UserError: There is no such architecture; the message lists near names.
-    """
+    """Return timm's name for `architecture`."""
     name = PAPER_NAMES.get(architecture, architecture)
     if name in OWN_NETWORKS or timm.is_model(name):
         return name
@@ -98,11 +90,7 @@ def timm_name(architecture: str) -> str:
 
 
 def has_fixed_size(architecture: str) -> bool:
-    """Return whether the network takes images of one size, as most transformers do.
-
-    Raises:
-        UserError: There is no such architecture; the message lists near names.
-    """
+    """Return whether the network takes images of one size, as most transformers do."""
     name = timm_name(architecture)
     settings = None if name in OWN_NETWORKS else timm.get_pretrained_cfg(name)
     return settings is not None and settings.fixed_input_size

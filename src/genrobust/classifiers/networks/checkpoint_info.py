@@ -52,21 +52,12 @@ def checkpoint_manifest(inputs: Mapping[str, Any], *makers: Maker) -> Manifest:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Return whether `folder` holds a finished checkpoint.
-
-    Raises:
-        GenrobustError: Its manifest is damaged.
-    """
+    """Return whether `folder` holds a finished checkpoint."""
     return Artifact(folder).is_finished_as(CHECKPOINT)
 
 
 def read_checkpoint_info(folder: Path) -> CheckpointInfo:
-    """Return the description of the checkpoint in `folder`, without its weights.
-
-    Raises:
-        UserError: There is no finished checkpoint, or the folder holds something else, or one of a newer version.
-        GenrobustError: Its manifest is damaged.
-    """
+    """Return the description of the checkpoint in `folder`, without its weights."""
     artifact = Artifact(folder)
     if not artifact.is_finished:
         raise UserError(f"no finished checkpoint in {folder}: train it first")

@@ -66,9 +66,6 @@ def create_classifier(
     Args:
         architecture: Any name of timm's, or one of `architectures.PAPER_NAMES`.
         model_kwargs: Arguments of the network's constructor. `COSINE`, which timm does not know, adds a `CosineHead`.
-
-    Raises:
-        UserError: There is no such architecture, or `model_kwargs` or `image_size` do not fit it.
     """
     arguments = dict(model_kwargs or {})
     width = arguments.pop(COSINE, None)
@@ -166,12 +163,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
 
 
 def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[Classifier, CheckpointInfo]:
-    """Load the classifier in `folder`, in evaluation mode on `device`, and its description.
-
-    Raises:
-        UserError: There is no finished checkpoint, or timm cannot make its network.
-        GenrobustError: The manifest or the weights are damaged.
-    """
+    """Load the classifier in `folder`, in evaluation mode on `device`, and its description."""
     info = read_checkpoint_info(folder)
     weights = Artifact(folder).path(WEIGHTS)
     try:

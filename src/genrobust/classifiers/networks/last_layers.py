@@ -30,11 +30,7 @@ class CosineHead(nn.Module):
 
 
 def add_cosine_head(network: nn.Module, width: int, classes: int) -> None:
-    """Replace the last layer of a network by a `CosineHead` of random weights.
-
-    Raises:
-        UserError: The network has no linear last layer.
-    """
+    """Replace the last layer of a network by a `CosineHead` of random weights."""
     name = head_name(network)
     last = network.get_submodule(name)
     if not isinstance(last, nn.Linear):
@@ -44,11 +40,7 @@ def add_cosine_head(network: nn.Module, width: int, classes: int) -> None:
 
 
 def head_name(network: nn.Module) -> str:
-    """Return the name of the layer that makes the logits.
-
-    Raises:
-        UserError: There is no such layer, or there are several.
-    """
+    """Return the name of the layer that makes the logits."""
     config: Any = getattr(network, "pretrained_cfg", None) or {}
     name = config.get("classifier")
     if not isinstance(name, str) or not name:
@@ -62,11 +54,7 @@ def head_name(network: nn.Module) -> str:
 
 
 def last_linear(network: nn.Module) -> nn.Linear:
-    """Return the linear layer, with a bias, that makes the logits.
-
-    Raises:
-        UserError: Something else makes the logits.
-    """
+    """Return the linear layer, with a bias, that makes the logits."""
     last = network.get_submodule(head_name(network))
     if not isinstance(last, nn.Linear) or last.bias is None:
         raise UserError(

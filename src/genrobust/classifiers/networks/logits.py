@@ -69,11 +69,7 @@ def on_device(batch: Tensor, device: torch.device | str) -> Tensor:
 
 
 def require_finite(values: Tensor, name: str, quantity: str = "logits") -> Tensor:
-    """Return `values` of the network that users know as `name`.
-
-    Raises:
-        GenrobustError: A value is NaN or infinite.
-    """
+    """Return `values` of the network that users know as `name`."""
     if not bool(values.isfinite().all()):
         raise GenrobustError(
             f"{name} gives {quantity} that are no numbers (NaN or infinite): its weights are damaged, or its training "
@@ -89,9 +85,6 @@ def compute_logits(
     """Return the logits, float32 [B, K], that each network gives for uint8 images [B, 3, H, W].
 
     With `flip`, they are averaged over each image and its mirror. Users know the networks by `names`.
-
-    Raises:
-        GenrobustError: A network cannot be run, or gives no logits, or some that are NaN or infinite.
     """
     batch = on_device(batch, device)
     views = [batch]
@@ -141,10 +134,6 @@ def predict_together(
     Args:
         names: The name of each network for users.
         advance: Called with the number of images of each batch, once for each network.
-
-    Raises:
-        UserError: An empty set, or an image that cannot be read.
-        GenrobustError: A network cannot be run, or its logits are missing, NaN or infinite.
     """
     check_not_empty(images)
     logits: list[list[Tensor]] = [[] for _ in networks]
@@ -168,12 +157,7 @@ def predict_logits(
     interpolation: str = BICUBIC,
     advance: Callable[[int], None] = no_progress,
 ) -> np.ndarray:
-    """Return the logits, float32 [N, K], of a network that trains, for images resized and cropped to `image_size`.
-
-    Raises:
-        UserError: The set is empty, or an image cannot be read.
-        GenrobustError: Logits are NaN or infinite.
-    """
+    """Return the logits, float32 [N, K], of a network that trains, for images resized and cropped to `image_size`."""
     transform = partial(prepare_center, size=image_size, interpolation=interpolation)
     feed = Feed(batch_size, torch.device(device))
     return predict_together([network], images, transform, feed, ["the network"], advance)[0]

@@ -54,10 +54,6 @@ def claim_training(
 
     Yields:
         Whether `out` holds a finished training. The caller checks that it is the same one.
-
-    Raises:
-        UserError: Another process writes to `out`, or it holds other files.
-        GenrobustError: The folder cannot be made, or not be written to.
     """
     make_folder(out)
     artifact = Artifact(out)
@@ -149,10 +145,6 @@ class TrainingState:
 
         The main process also removes states that a killed process neither recorded nor removed. Tensors are mapped from
         the file, and only copies of them take memory.
-
-        Raises:
-            UserError: The state is another job's.
-            GenrobustError: The file is damaged.
         """
         artifact = Artifact(self.folder).fetch()
         if not artifact.is_begun:

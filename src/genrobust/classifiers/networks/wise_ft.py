@@ -36,9 +36,6 @@ def interpolate_checkpoint(
         out: The folder of the new checkpoint.
         val: Validation images, on which its top-1 is measured; may be empty.
         inputs: The inputs whose hash is in the name of `out`, if there is one.
-
-    Raises:
-        GenrobustError: `tuned` is damaged, or keeps no weights that it started from.
     """
     artifact = Artifact(tuned).fetch()
     model, info = load_checkpoint(tuned)

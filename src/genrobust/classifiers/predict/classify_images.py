@@ -38,11 +38,7 @@ class Answer:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the images below `folder`, sorted by path, of any format.
-
-    Raises:
-        UserError: There are no images.
-    """
+    """Return the images below `folder`, sorted by path, of any format."""
     paths = sorted(folder / key for key, _ in walk_images(folder, any_format=True))
     if not paths:
         raise UserError(f"{folder} holds no images")

@@ -27,9 +27,6 @@ def compute_in_parts(
 
     Args:
         parts: Stores finished parts; its inputs must identify the model.
-
-    Raises:
-        UserError: The set is empty.
     """
     check_not_empty(images)
     # Parts are whole batches, so that sums round as without parts.

@@ -108,12 +108,7 @@ def save_predictions(
 
 
 def load_predictions(folder: Path) -> Predictions:
-    """Load saved predictions. Logits are mapped: they are read when they are used.
-
-    Raises:
-        UserError: There are no predictions.
-        GenrobustError: They are damaged.
-    """
+    """Load saved predictions. Logits are mapped: they are read when they are used."""
     artifact = Artifact(folder)
     if not artifact.is_finished:
         raise UserError(f"no predictions in {folder}: evaluate the checkpoint first")

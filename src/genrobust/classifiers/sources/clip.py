@@ -57,9 +57,6 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     """Load the CLIP in `folder` that transformers' ``save_pretrained`` wrote, with its tokenizer.
 
     Nothing is fetched or unpickled: weights are safetensors.
-
-    Raises:
-        UserError: A file is missing or damaged, or the scale of the logits is not finite; the message names it.
     """
     torch_device = torch.device(device)
     mean, std, interpolation = read_preparation(folder)
@@ -73,11 +70,7 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
 
 
 def read_preparation(folder: Path) -> tuple[Any, Any, str]:
-    """Return the means, the standard deviations and the interpolation (by Pillow's name) of the CLIP in `folder`.
-
-    Raises:
-        UserError: The folder holds no CLIP, or a value is invalid.
-    """
+    """Return the means, the standard deviations and the interpolation (by Pillow's name) of the CLIP in `folder`."""
     interpolation = clip_interpolation(folder)
     with reading(f"the CLIP in {folder}", Exception):
         processor: Any = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
@@ -86,11 +79,7 @@ def read_preparation(folder: Path) -> tuple[Any, Any, str]:
 
 
 def load_network(folder: Path) -> CLIPModel:
-    """Load the network of a CLIP in float32.
-
-    Raises:
-        Exception: Whatever transformers raises, or ValueError where tensors and configuration do not fit.
-    """
+    """Load the network of a CLIP in float32."""
     transformers.utils.logging.disable_progress_bar()
     model, loading_info = CLIPModel.from_pretrained(
         folder,
@@ -123,9 +112,6 @@ def clip_embeddings(
 
     Args:
         advance: Called with the number of images of each batch.
-
-    Raises:
-        UserError: An empty set, or an image that cannot be read.
     """
     check_not_empty(images)
     transform = partial(prepare, size=clip.image_size, interpolation=clip.interpolation)

@@ -40,9 +40,6 @@ def open_tower(folder: Path, spec: str, classes: Sequence[str], texts: Sequence[
 
     Args:
         texts: One or more texts for each class.
-
-    Raises:
-        UserError: It cannot be read, or timm has no such tower.
     """
     *_, interpolation = read_preparation(folder)
     # transformers raises errors of any type for a foreign configuration.
@@ -77,11 +74,7 @@ def _load_tower(
 
 
 def timm_tower(vision: CLIPVisionConfig) -> tuple[str, dict[str, Any]]:
-    """Return timm's name for the tower, and the arguments that make it.
-
-    Raises:
-        ValueError: timm has no such tower.
-    """
+    """Return timm's name for the tower, and the arguments that make it."""
     if vision.hidden_act not in _ACTS or vision.layer_norm_eps != 1e-5 or vision.num_channels != 3:
         raise ValueError(
             f"its image tower has {vision.hidden_act}, layer norms of {vision.layer_norm_eps:g} and "

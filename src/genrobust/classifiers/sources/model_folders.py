@@ -37,10 +37,6 @@ def fetch_from_hub(spec: str) -> Path:
     """Fetch the network ``hf-hub:NAME`` or ``hf-hub:NAME@REVISION``, and return its folder.
 
     What is in the cache of the hub is not fetched again.
-
-    Raises:
-        UserError: A name that cannot be one.
-        GenrobustError: It cannot be fetched.
     """
     named = spec.removeprefix(HUB)
     return download(spec, named, [*CLIP_FILES, CARD], offline_advice(named))
@@ -65,11 +61,7 @@ def offline_advice(repository: str) -> str:
 
 
 def is_clip(folder: Path) -> bool:
-    """Return whether `folder` holds a CLIP that transformers' ``save_pretrained`` wrote.
-
-    Raises:
-        UserError: Its config.json cannot be read.
-    """
+    """Return whether `folder` holds a CLIP that transformers' ``save_pretrained`` wrote."""
     path = folder / CLIP_CONFIG
     if not path.is_file():
         return False
@@ -79,11 +71,7 @@ def is_clip(folder: Path) -> bool:
 
 
 def clip_interpolation(folder: Path) -> str:
-    """Return the interpolation by which the CLIP in `folder` resizes images, by Pillow's name.
-
-    Raises:
-        UserError: The folder holds no CLIP, or the preparation of its images cannot be read.
-    """
+    """Return the interpolation by which the CLIP in `folder` resizes images, by Pillow's name."""
     for name in (CLIP_CONFIG, CLIP_IMAGES, "tokenizer_config.json"):
         if not (folder / name).is_file():
             raise UserError(
@@ -98,11 +86,7 @@ def clip_interpolation(folder: Path) -> str:
 
 
 def require_clip(clip: str, key: str) -> Path:
-    """Return the folder of the CLIP that a recipe names as `clip` under `key`.
-
-    Raises:
-        UserError: It holds no CLIP.
-    """
+    """Return the folder of the CLIP that a recipe names as `clip` under `key`."""
     folder = find_clip(clip)
     try:
         clip_interpolation(folder)

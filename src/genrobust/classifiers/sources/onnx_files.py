@@ -67,9 +67,6 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     It has one input, RGB images of one square size as uint8 or as float32 in [0, 1], and one output: logits, or the
     probabilities of a softmax, which are recognized. Its metadata may hold the preparation of images and the classes,
     with the keys of timm's configurations.
-
-    Raises:
-        UserError: The file is of another kind, the names of its classes are unknown, or onnxruntime is not installed.
     """
     network = OnnxNetwork(path)
     size, takes_floats = _input_format(network.session, path)
@@ -175,11 +172,7 @@ def _read_metadata(session: Any, path: Path) -> ClassifierMetadata:
 
 
 def _hash_weights(path: Path) -> str:
-    """Hash the file, and files in its folder that hold some of its weights.
-
-    Raises:
-        ValueError: Some of its weights are in another folder.
-    """
+    """Hash the file, and files in its folder that hold some of its weights."""
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
         ends = [entry.end() for entry in re.finditer(LOCATION, content)]
         names = sorted({content[end + 1 : end + 1 + content[end]].decode() for end in ends})

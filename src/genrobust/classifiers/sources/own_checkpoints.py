@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
 
 def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> OpenClassifier:
-    """Open the genrobust checkpoint in `folder`. `settings` say how images are prepared.
-
-    Raises:
-        UserError: There is no finished checkpoint. On loading: the network does not take images of this size.
-        GenrobustError: Its manifest is damaged, or on loading its weights.
-    """
+    """Open the genrobust checkpoint in `folder`. `settings` say how images are prepared."""
     info = read_checkpoint_info(folder)
     size = settings.image_size or info.image_size
 

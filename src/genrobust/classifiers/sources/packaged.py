@@ -65,11 +65,7 @@ PACKAGES = {
 
 
 def open_packaged(spec: str, names: Sequence[str] | None) -> OpenClassifier:
-    """Open the network ``packaged:NAME``. `names` are as for `class_ids`.
-
-    Raises:
-        UserError: There is no such name, or its package is not installed.
-    """
+    """Open the network ``packaged:NAME``. `names` are as for `class_ids`."""
     name = spec.removeprefix(PACKAGED)
     if name not in PACKAGES:
         raise UserError(f"{spec}: no package has such weights; {did_you_mean(name, PACKAGES, ', '.join(PACKAGES))}")

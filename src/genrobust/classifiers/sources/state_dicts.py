@@ -34,9 +34,6 @@ def open_state_dict(spec: str, names: Sequence[str] | None) -> OpenClassifier:
 
     Only tensors are read. timm also converts the state dicts of other libraries, such as torchvision's of ResNets. With
     ``by-order:``, tensors may have any names, if their order and shapes are those of timm's network.
-
-    Raises:
-        UserError: The file is no state dict, timm does not know the architecture, or the weights do not fit it.
     """
     architecture, _, file_name = spec.removeprefix(BY_ORDER).partition("@")
     name, file = timm_name(architecture), Path(file_name)
@@ -58,11 +55,7 @@ def open_state_dict(spec: str, names: Sequence[str] | None) -> OpenClassifier:
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """Read a state dict. Only tensors are unpickled.
-
-    Raises:
-        UserError: The file holds something else.
-    """
+    """Read a state dict. Only tensors are unpickled."""
     if not file.is_file():
         raise UserError(f"no file {file}")
     try:
@@ -76,11 +69,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def load_tensors(name: str, tensors: Mapping[str, Tensor], count: int) -> nn.Module:
-    """Load `tensors` into the network that timm calls `name`, with `count` classes.
-
-    Raises:
-        Exception: Names or shapes do not fit. timm raises errors of several types.
-    """
+    """Load `tensors` into the network that timm calls `name`, with `count` classes."""
     if name in OWN_NETWORKS:
         network = make_network(name, count)
         network.load_state_dict(tensors)
@@ -141,11 +130,7 @@ def _count_classes(name: str, tensors: Mapping[str, Tensor]) -> int | None:
 
 
 def _read_config_beside(file: Path, name: str) -> dict[str, Any] | None:
-    """Read timm's configuration in the folder of `file`; None if there is none.
-
-    Raises:
-        UserError: It is invalid, or describes another network than `name`.
-    """
+    """Read timm's configuration in the folder of `file`; None if there is none."""
     path = file.parent / TIMM_CONFIG
     if not path.is_file():
         return None

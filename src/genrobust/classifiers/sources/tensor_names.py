@@ -11,11 +11,7 @@ KINDS = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
 
 
 def rename_in_order(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give `tensors` the names of those of `wanted`, in the order of both.
-
-    Raises:
-        ValueError: The numbers of tensors differ, or a tensor and its counterpart differ in shape or kind.
-    """
+    """Give `tensors` the names of those of `wanted`, in the order of both."""
     if len(tensors) != len(wanted):
         raise ValueError(f"the file has {len(tensors)} tensors, and timm's network {len(wanted)}")
     renamed = {}

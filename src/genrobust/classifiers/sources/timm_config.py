@@ -69,11 +69,7 @@ class TimmConfig(ClassifierMetadata):
 
 
 def read_timm_config(folder: Path, spec: str) -> dict[str, Any]:
-    """Return timm's configuration of the model in `folder`, with its classes and the arguments that make it.
-
-    Raises:
-        UserError: The file cannot be read, or a value is invalid.
-    """
+    """Return timm's configuration of the model in `folder`, with its classes and the arguments that make it."""
     expected = "; expected is the configuration that timm's save_for_hf writes"
     with reading(f"the {TIMM_CONFIG} of {spec}", ValueError, TypeError, LookupError, AttributeError, then=expected):
         raw = parse_json((folder / TIMM_CONFIG).read_bytes())
@@ -90,9 +86,6 @@ def data_config(spec: str, config: Mapping[str, Any], test_size: bool = False) -
 
     Args:
         test_size: Prepare images at the size for tests, if it differs from that for training.
-
-    Raises:
-        UserError: A value is invalid, such as a size of 0.
     """
     with reading(f"the configuration of {spec}", ValueError, TypeError):
         preparation = Preparation.model_validate(dict(config)).model_dump(exclude_none=True)

@@ -34,9 +34,6 @@ def open_timm(name: str, names: Sequence[str] | None) -> OpenClassifier:
     """Open the pretrained timm model `name`, such as ``resnet50.a1_in1k``.
 
     `names` are as for `class_ids`, in all functions here that open a model.
-
-    Raises:
-        UserError: timm has no such weights.
     """
     if not timm.is_model_pretrained(name):
         hint = did_you_mean(name, timm.list_models(pretrained=True), f"a classifier is {KINDS}")
@@ -51,12 +48,7 @@ def open_timm(name: str, names: Sequence[str] | None) -> OpenClassifier:
 
 
 def open_timm_folder(folder: Path, spec: str, names: Sequence[str] | None) -> OpenClassifier:
-    """Open the model that timm saved in `folder`.
-
-    Raises:
-        UserError: The configuration or the weights are missing, the names of the classes are unknown, or the model
-            takes other images than squares of RGB.
-    """
+    """Open the model that timm saved in `folder`."""
     config = read_timm_config(folder, spec)
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{spec} holds no {WEIGHTS}: save the model's weights as safetensors, which runs no code")
@@ -72,11 +64,7 @@ def open_with_config(
     make_network: Callable[[], nn.Module],
     names: Sequence[str] | None,
 ) -> OpenClassifier:
-    """Open the network that `make_network` returns, whose images are prepared as timm validates with its `config`.
-
-    Raises:
-        UserError: The names of the classes are unknown, or the network takes other images than squares of RGB.
-    """
+    """Open the network that `make_network` returns, whose images are prepared as timm validates with its `config`."""
     data = data_config(spec, config, test_size=True)
     channels, height, width = data["input_size"]
     if (channels, height) != (3, width):
@@ -133,9 +121,6 @@ def class_ids(spec: str, count: int, label_names: Sequence[str] | None, names: S
     - `names` of another count: placeholders (0 to `count` - 1), which `open_classifier` refuses
     - empty `names`: no ids, since only the weights are used
     - None: an error
-
-    Raises:
-        UserError: The ids are unknown, and `names` is None.
     """
     if label_names:
         return tuple(label_names)
@@ -153,11 +138,7 @@ def class_ids(spec: str, count: int, label_names: Sequence[str] | None, names: S
 
 
 def _fetch_named(name: str, config: Mapping[str, Any]) -> nn.Module:
-    """Load the weights that timm calls `name`, from the cache of the hub or from the hub.
-
-    Raises:
-        GenrobustError: They cannot be fetched or loaded.
-    """
+    """Load the weights that timm calls `name`, from the cache of the hub or from the hub."""
     hub_id = config.get("hf_hub_id")
     if not hub_id or config.get("hf_hub_filename"):
         return _create(name)

@@ -27,9 +27,6 @@ def open_zero_shot(
         classes: The names of the classes.
         settings: How images are prepared. The interpolation is the CLIP's own, as in an arm that starts from it.
         image_size: The image size at which the study's classifiers train, in pixels.
-
-    Raises:
-        UserError: On loading: the CLIP takes images of another size than the classifiers are evaluated at.
     """
     size = settings.image_size or image_size
 

@@ -82,9 +82,6 @@ def class_numbers(generator: Generator, labels: LabelSpace, style: str = "") -> 
     If the folder names its classes (`id2label`: the names of a number, separated by commas), a class is found by its
     id, name or prompt name; see `_ClassNames.match`. Without names, the generator must have as many classes as the
     study, and they are taken to be in the same order.
-
-    Raises:
-        UserError: A class is missing or ambiguous, two are the same, or the numbers of classes differ.
     """
     count = _null_class(generator.pipeline.transformer)
     if generator.id2label is None and not style:

@@ -103,9 +103,6 @@ def captions_of(prompts: PromptConfig, images: ImageSet, labels: LabelSpace) -> 
 
     A style takes the prompts that name it. If there are none, it takes the prompts that name no style; without these
     either, the caption is "a" and the class name.
-
-    Raises:
-        UserError: The prompts are not usable.
     """
     templates = class_templates(prompts, labels)
     pairs = set(zip(images.labels.tolist(), images.styles, strict=True))

@@ -86,9 +86,6 @@ def training_inputs(objective: Objective, device: str, threads: int) -> dict[str
 
     Args:
         device: "cuda", "mps" or "cpu".
-
-    Raises:
-        UserError: The base cannot be found or trained.
     """
     base, images = objective.base, objective.images
     if base.engine != "diffusers":
@@ -212,9 +209,6 @@ class GeneratorTrainer:
 
         Args:
             stats: Loss and norm of the gradient of each step, [n, 2].
-
-        Raises:
-            GenrobustError: A loss or gradient is NaN or infinite.
         """
         stats = stats.cpu()
         is_finite = stats.isfinite()
@@ -229,11 +223,7 @@ class GeneratorTrainer:
         return float(stats[:, 0].mean())
 
     def save(self) -> None:
-        """Save everything that the next step depends on.
-
-        Raises:
-            GenrobustError: A weight is NaN or infinite.
-        """
+        """Save everything that the next step depends on."""
         weights = [*self.parameters, *self._averages()]
         if not all(bool(weight.isfinite().all()) for weight in weights):
             raise self.state.diverged("weights are NaN or infinite", self.step, self.config)
@@ -241,12 +231,7 @@ class GeneratorTrainer:
 
     @torch.no_grad()
     def resume(self) -> None:
-        """Load the saved state, if there is one.
-
-        Raises:
-            UserError: The state belongs to another job.
-            GenrobustError: The file is damaged.
-        """
+        """Load the saved state, if there is one."""
         saved = self.state.load()
         if saved is None:
             return

@@ -51,9 +51,6 @@ class Objective(ABC):
         config: A FinetuneConfig or a ClassModelConfig.
         images: The real images. They are scaled and cropped around the center to the size of the generator's.
         labels: Their classes.
-
-    Raises:
-        UserError: The base or the images do not fit.
     """
 
     base: DiffusersConfig
@@ -68,11 +65,7 @@ class Objective(ABC):
 
     @abstractmethod
     def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
-        """Return the model on `device`, its noise schedule, and examples. Parameters with gradients are trained.
-
-        Raises:
-            UserError: The base does not fit.
-        """
+        """Return the model on `device`, its noise schedule, and examples. Parameters with gradients are trained."""
 
     @abstractmethod
     def save(self, out: Path, model: Model) -> None:
@@ -253,11 +246,7 @@ class Encoded:
 
 
 def noise_schedule(scheduler_config: Any) -> Schedule:
-    """Return the noise schedule that a pipeline with this scheduler configuration was trained with.
-
-    Raises:
-        UserError: It predicts neither the noise ("epsilon") nor the velocity ("v_prediction").
-    """
+    """Return the noise schedule that a pipeline with this scheduler configuration was trained with."""
     schedule: Schedule = DDPMScheduler.from_config(scheduler_config)
     prediction = schedule.config.prediction_type
     if prediction not in PREDICTIONS:
