@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,19 +31,9 @@ NOT_FOUND = (OSError, ValueError, RuntimeError)
 
 def find_generator(config: DiffusersConfig) -> tuple[str, Path]:
     """Return the id and the folder of `config.model`. One from the hub is downloaded, safetensors only."""
-    model = config.model
-    if model == EMBEDDED:
-        return model, embedded("variation" if config.mode == "images" else "generator")
-    try:
-        folder = Path(model).expanduser()
-        if folder.exists():
-            return folder.resolve().name, folder
-        return model, _download_pipeline(model, config)
-    except NOT_FOUND as error:
-        raise UserError(
-            f"generator.model: no generator {model}: {one_line(error)[:REASON_LENGTH]}: name a diffusers folder, or a "
-            "hub id on a machine that reaches huggingface.co"
-        ) from error
+    if config.model == EMBEDDED:
+        return config.model, embedded("variation" if config.mode == "images" else "generator")
+    return _find(config.model, "generator.model", lambda: _download_pipeline(config))
 
 
 def check_trained(folder: Path) -> None:
@@ -95,7 +85,7 @@ def _is_known_part(part: list[Any]) -> bool:
 
 def find_lora(config: LoraConfig) -> tuple[str, Path]:
     """Return the id and the .safetensors file of a LoRA. One from the hub is downloaded."""
-    id, path = _find_files(config, "generator.lora", ["*.safetensors"])
+    id, path = _find(config.model, "generator.lora", lambda: _download_files(config, ["*.safetensors"]))
     # Check before listing: for a folder at a URL, this fetches its files.
     check_trained(path.parent if path.is_file() else path)
     files = [path] if path.is_file() else sorted(path.glob("*"))
@@ -129,8 +119,8 @@ class Adapter:
 
 def find_adapter(config: AdapterConfig) -> Adapter:
     """Find the adapter of `config`. One from the hub is downloaded."""
-    encoder_files = [f"{config.image_encoder}/*.{ending}" for ending in ("json", "safetensors")]
-    id, folder = _find_files(config, "generator.adapter", [config.file, *encoder_files])
+    patterns = [config.file, f"{config.image_encoder}/*.json", f"{config.image_encoder}/*.safetensors"]
+    id, folder = _find(config.model, "generator.adapter", lambda: _download_files(config, patterns))
     file = folder / config.file
     encoder = folder / config.image_encoder
     if file.suffix != ".safetensors" or not file.is_file():
@@ -140,27 +130,34 @@ def find_adapter(config: AdapterConfig) -> Adapter:
     return Adapter(id, file, encoder)
 
 
-def _download_pipeline(model: str, config: DiffusersConfig) -> Path:
-    if model.startswith((".", "/", "~")):
-        raise FileNotFoundError("there is no such folder")
+def _find(model: str, key: str, download: Callable[[], str]) -> tuple[str, Path]:
+    """Return the id and the path of `model`: a file or folder here, or else the folder that `download` returns."""
+    try:
+        path = Path(model).expanduser()
+        if path.exists():
+            return path.resolve().name, path
+        if model.startswith((".", "/", "~")):
+            raise FileNotFoundError("there is no such folder")
+        return model, Path(download())
+    except NOT_FOUND as error:
+        raise UserError(
+            f"{key}: {model} is not found: {one_line(error)[:REASON_LENGTH]}: name a folder, or a hub id on a machine "
+            "that reaches huggingface.co"
+        ) from error
+
+
+def _download_pipeline(config: DiffusersConfig) -> str:
     # Import late: it takes seconds.
     from diffusers import DiffusionPipeline
 
-    folder = DiffusionPipeline.download(model, revision=config.revision, variant=config.variant, use_safetensors=True)
+    model, revision = config.model, config.revision
+    folder: str = DiffusionPipeline.download(model, revision=revision, variant=config.variant, use_safetensors=True)
     # diffusers leaves out the card. Some models have none.
-    if try_to_load_from_cache(model, CARD, revision=config.revision) is None:
+    if try_to_load_from_cache(model, CARD, revision=revision) is None:
         with suppress(*NOT_FOUND):
-            hf_hub_download(model, CARD, revision=config.revision)
-    return Path(folder)
+            hf_hub_download(model, CARD, revision=revision)
+    return folder
 
 
-def _find_files(config: LoraConfig | AdapterConfig, key: str, patterns: Sequence[str]) -> tuple[str, Path]:
-    """Return the id and the path of `config.model`. From the hub, files of `patterns` and the card are downloaded."""
-    try:
-        path = Path(config.model).expanduser()
-        if path.exists():
-            return path.resolve().name, path
-        folder = snapshot_download(config.model, revision=config.revision, allow_patterns=[*patterns, CARD])
-        return config.model, Path(folder)
-    except NOT_FOUND as error:
-        raise UserError(f"{key}: {config.model} is no file, folder or hub id: {one_line(error)}") from None
+def _download_files(config: LoraConfig | AdapterConfig, patterns: Sequence[str]) -> str:
+    return snapshot_download(config.model, revision=config.revision, allow_patterns=[*patterns, CARD])

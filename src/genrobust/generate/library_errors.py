@@ -29,7 +29,9 @@ def explain_out_of_memory(device: torch.device, work: str, remedy: str) -> Itera
     try:
         yield
     except (RuntimeError, MemoryError, UserError) as error:
-        if not _means_out_of_memory(error):
+        causes = [error, error.__cause__ or error]
+        is_known = any(is_out_of_memory(cause) for cause in causes)
+        if not is_known and not any(words in str(error) for words in MAYBE_OUT_OF_MEMORY):
             raise
         traceback.clear_frames(error.__traceback__)
         if device.type == "cuda":
@@ -37,15 +39,6 @@ def explain_out_of_memory(device: torch.device, work: str, remedy: str) -> Itera
 
             torch.cuda.empty_cache()
         raise OutOfMemory(f"out of memory on {device} {work}: {remedy}") from error
-
-
-def _means_out_of_memory(error: BaseException) -> bool:
-    causes = [error]
-    if error.__cause__ is not None:
-        causes.append(error.__cause__)
-    if any(is_out_of_memory(cause) for cause in causes):
-        return True
-    return any(words in str(error) for words in MAYBE_OUT_OF_MEMORY)
 
 
 @contextmanager

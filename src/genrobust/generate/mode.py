@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from PIL import Image, ImageOps
+
 from genrobust.core import LabelSpace, Registry, Request, UserError
 from genrobust.generate.find_models import check_trained, find_generator, read_index
 from genrobust.generate.pipeline_config import DiffusersConfig
@@ -15,7 +17,6 @@ from genrobust.generate.pipeline_families import parameters_of
 
 if TYPE_CHECKING:  # Naming a dataset by its generator's identity must load neither torch nor diffusers.
     import torch
-    from PIL import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,11 @@ class Mode(ABC):
         shape = self.generator.latent_shape
         drawn = torch.stack([torch.randn(shape, generator=source) for source in noise])
         return drawn.to(self.generator.device, self.generator.pipeline.unet.dtype)
+
+    def fitted_sources(self, requests: Sequence[Request]) -> list[Image.Image]:
+        """Load the source images, scaled and cropped to the size of the generator's images."""
+        size = self.generator.width, self.generator.height
+        return [ImageOps.fit(self.source_image(request), size, Image.Resampling.LANCZOS) for request in requests]
 
     @property
     def size(self) -> dict[str, int]:

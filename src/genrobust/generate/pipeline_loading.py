@@ -20,7 +20,7 @@ from genrobust.generate.mode import Generator, locate, mode_of
 from genrobust.generate.patch_autoencoder import PatchAutoencoder
 from genrobust.generate.pipeline_config import DiffusersConfig
 from genrobust.generate.pipeline_families import STABLE_DIFFUSION
-from genrobust.generate.placement import autoencoder_of, networks_of, place, trunk_of
+from genrobust.generate.placement import networks_of, place, trunk_of
 from genrobust.recipe import PATCH
 
 LORA_NAME = "recipe"  # of the LoRA in the pipeline
@@ -242,8 +242,8 @@ def _image_size(config: DiffusersConfig, pipeline: Any) -> tuple[int, int]:
 def _pixels_per_latent(pipeline: Any) -> int:
     if hasattr(pipeline, "vae_scale_factor"):
         return int(pipeline.vae_scale_factor)
-    autoencoder = autoencoder_of(pipeline)
-    return 1 if autoencoder is None else latent_scale(autoencoder)
+    autoencoder = getattr(pipeline, "vae", None) or getattr(pipeline, "movq", None)
+    return latent_scale(autoencoder) if autoencoder else 1
 
 
 def _trained_size(pipeline: Any, scale: int, model: str) -> tuple[int, int]:

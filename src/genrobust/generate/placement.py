@@ -11,7 +11,7 @@ import diffusers
 import torch
 from torch import nn
 
-from genrobust.core import UserError, compiler_options, room_for_code
+from genrobust.core import compiler_options, room_for_code
 from genrobust.generate.library_errors import explain
 from genrobust.generate.mode import Generator
 from genrobust.generate.pipeline_config import DiffusersConfig
@@ -20,7 +20,6 @@ from genrobust.generate.pipeline_config import DiffusersConfig
 AS_LONG_AS_PROMPTS = ("QwenImage", "NucleusMoE", "ZImage")
 # Share of the free GPU memory that weights may take. The rest is for activations.
 USABLE = 0.8
-TRUNKS = ("transformer", "unet")
 # Small networks, which stay on the GPU when single layers of the others wait in main memory.
 AUTOENCODERS = ("vae", "movq")
 log = logging.getLogger(__name__)
@@ -28,20 +27,7 @@ log = logging.getLogger(__name__)
 
 def trunk_of(pipeline: Any) -> Any:
     """Return the network that is called in every step; None for a pipeline with several."""
-    return _first_part(pipeline, TRUNKS)
-
-
-def autoencoder_of(pipeline: Any) -> Any:
-    """Return the autoencoder; None for a pipeline without one."""
-    return _first_part(pipeline, AUTOENCODERS)
-
-
-def _first_part(pipeline: Any, names: Sequence[str]) -> Any:
-    for name in names:
-        part = getattr(pipeline, name, None)
-        if part is not None:
-            return part
-    return None
+    return getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
 
 
 def networks_of(pipeline: Any) -> dict[str, nn.Module]:
@@ -79,18 +65,15 @@ def lay_out(pipeline: Any, device: torch.device) -> None:
         if part is None:
             continue
         # A small UNet in bfloat16 on a CPU is slower with channels last.
-        if name == "unet" and device.type == "cpu" and part.dtype == torch.bfloat16:
-            continue
+        is_slower = name == "unet" and device.type == "cpu" and part.dtype == torch.bfloat16
         is_video = any(weight.ndim == 5 for weight in part.parameters())
-        if not is_video:
+        if not is_slower and not is_video:
             part.to(memory_format=torch.channels_last)
 
 
 def _fitting_offload(pipeline: Any, device: torch.device) -> str:
     """Return the value of `generator.offload` with which `pipeline` fits into the free memory of a GPU."""
-    sizes = []
-    for network in networks_of(pipeline).values():
-        sizes.append(sum(weight.nbytes for weight in network.parameters()))
+    sizes = [sum(weight.nbytes for weight in network.parameters()) for network in networks_of(pipeline).values()]
     # Free what this process no longer uses, such as the previous generator.
     gc.collect()
     torch.cuda.empty_cache()
@@ -129,10 +112,8 @@ def compile_network(generator: Generator) -> None:
         for block in large_blocks(trunk):
             block.compile(**arguments)
         return
-    try:
+    with explain(f"generator.compile: the network of a {kind} cannot be compiled", "set it to false"):
         trunk.compile_repeated_blocks(**arguments)
-    except (AttributeError, ValueError) as error:  # no such method, or no such blocks
-        raise UserError(f"generator.compile: the network of a {kind} cannot be compiled: set it to false") from error
 
 
 def large_blocks(unet: Any) -> list[nn.Module]:

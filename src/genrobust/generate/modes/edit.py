@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from PIL import Image, ImageOps
-
 from genrobust.core import Request, UserError
 from genrobust.generate.mode import MODES, Mode
 from genrobust.generate.pipeline_config import GUIDANCE, PromptedConfig
@@ -72,6 +70,5 @@ class Edit(Mode):
             self._constant |= {"max_area": self.generator.width * self.generator.height, **KEEP_SIZE}
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
-        size = self.generator.width, self.generator.height
-        images = [ImageOps.fit(self.source_image(request), size, Image.Resampling.LANCZOS) for request in requests]
+        images = self.fitted_sources(requests)
         return {**self._prompts.arguments(requests), "image": images, **self._constant, **self.size}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from PIL import Image, ImageOps
 from pydantic import model_validator
 
 from genrobust.core import Request
@@ -78,6 +77,5 @@ class LabelsAndImages(Labels):
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
         config = self.generator.config
         assert isinstance(config, LabelsAndImagesConfig)
-        size = self.generator.width, self.generator.height
-        images = [ImageOps.fit(self.source_image(request), size, Image.Resampling.LANCZOS) for request in requests]
+        images = self.fitted_sources(requests)
         return {**self._prompts.arguments(requests), "image": images, "strength": config.strength, **self.size}

@@ -106,15 +106,9 @@ class Batch:
 
     def parts(self, count: int, device: torch.device) -> Iterator[Batch]:
         """Yield the batch in `count` parts, or fewer if it is smaller, each moved to `device`."""
-        chunks = zip(
-            self.latents.chunk(count),
-            self.noise.chunk(count),
-            self.timesteps.chunk(count),
-            self.context.chunk(count),
-            strict=True,
-        )
-        for latents, noise, timesteps, context in chunks:
-            yield Batch(_to(latents, device), _to(noise, device), _to(timesteps, device), _to(context, device))
+        fields = (self.latents, self.noise, self.timesteps, self.context)
+        for chunks in zip(*(field.chunk(count) for field in fields), strict=True):
+            yield Batch(*(_to(chunk, device) for chunk in chunks))
 
 
 def _to(tensor: Tensor, device: torch.device) -> Tensor:
