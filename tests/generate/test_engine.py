@@ -4,10 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 from drawn import generate, pixels
 from pydantic import ValidationError
-from small_study import QUICK, REAL, folders_section, genrobust
 
 from genrobust.generate import engine_of
 from genrobust.recipe import GenerateConfig, GeneratorConfig
@@ -37,15 +35,6 @@ def test_an_engine_of_another_package_draws_a_dataset(tmp_path, plan):
     assert (row["generator"], row["mode"], row["device"], row["steps"]) == ("red", "labels", "cpu", None)
     assert (dataset.about["engine"], dataset.about["squares_version"]) == ("squares", 1)
     assert engine_of(section()).weights_bytes(section()) == 0
-
-
-def test_a_study_draws_with_it(write_folder, tmp_path):
-    folders = {name: write_folder(name, name, 2, {"bell": "bell", "tree": "tree"}) for name in ("train", "test")}
-    generator = {"generator": {"engine": "squares", "model": "blue"}, "generate": {"per_class": 3}}
-    recipe = {**QUICK, "data": folders_section(folders), **generator, "arms": [REAL]}
-    (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe))
-    genrobust("generate", tmp_path / "small.yaml", "--out", tmp_path / "runs")
-    assert len(list((tmp_path / "runs").rglob("*.tar"))) == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from kill_and_resume import contents
 from refusals import refused
 
 from genrobust.core import GenrobustError, OutOfMemory, hardware
-from genrobust.data import ShardDataset
 from genrobust.generate import Plan
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.generation import HOPELESS
@@ -47,15 +46,6 @@ def test_a_plan_becomes_a_dataset_and_every_image_says_how_it_was_made(tmp_path,
     assert not list(Artifact(tmp_path / "out").damage())
     assert str(tmp_path.parent).encode() not in b"".join(contents(tmp_path / "out").values())
     assert generator.model.startswith(str(tmp_path.parent)), "which is a path"
-
-
-def test_the_manifest_says_what_the_dataset_is(tmp_path, labels, generator, config):
-    manifest = run(tmp_path, labels, generator, config, shards=[]).about
-    assert manifest["class_ids"] == list(labels.ids)
-    assert (manifest["requests"], manifest["shards"], manifest["shard_size"]) == (12, 2, 6)
-    assert (manifest["steps"], manifest["guidance_scale"], manifest["scheduler"]) == (2, 3.0, "dpmsolver++")
-    with refused("2 of 2"):
-        ShardDataset(tmp_path)
 
 
 def test_a_precision_that_no_recipe_has_replaced_is_the_machines(tmp_path, labels, generator, config):

@@ -1,13 +1,10 @@
 """A generator's folder may hold more than is loaded: other variants, other formats. Its hash is of what is loaded."""
 
 import json
-import shutil
 
 import pytest
 
-from genrobust.core import embedded
 from genrobust.generate.generator_files import INDEX, hash_generator, part_files
-from genrobust.store import hash_folder
 
 WEIGHTS = "diffusion_pytorch_model"
 
@@ -45,9 +42,3 @@ def test_what_is_not_loaded_changes_no_hash_and_what_is_loaded_does(folder):
         last = hash_generator(folder, "fp16")
         (folder / "unet" / name).write_text("changed")
         assert hash_generator(folder, "fp16") != last
-
-
-@pytest.mark.parametrize("part", ["generator", "variation"])
-def test_of_a_folder_without_anything_else_it_is_the_hash_of_all(part, tmp_path):
-    folder = shutil.copytree(embedded(part), tmp_path / part)
-    assert hash_generator(folder) == hash_folder(folder)

@@ -119,17 +119,3 @@ def test_words_that_name_nothing_are_mistakes(tmp_path: Path, monkeypatch: pytes
         load_generator(config(name), CPU)
     with refused("generator.lora"):
         load_generator(config("pictograms", lora=LoraConfig(model=name)), CPU)
-
-
-LORAS: dict[str, Any] = {
-    "another tensor": {"x": torch.zeros(1)},
-    "one half": {"unet.down_blocks.0.attentions.0.proj_in.lora_A.weight": torch.zeros(4, 8)},
-    "junk": {f"lora_unet_x.lora_{k}.weight": torch.zeros(4, 4) for k in ("down", "up")},
-}
-
-
-@pytest.mark.parametrize("kind", LORAS)
-def test_odd_loras_are_refused(tiny_generator: Path, tmp_path: Path, kind: str) -> None:
-    save_file(LORAS[kind], tmp_path / "pytorch_lora_weights.safetensors")
-    with refused("generator.lora"):
-        load_generator(config(tiny_generator, lora=LoraConfig(model=str(tmp_path))), CPU)

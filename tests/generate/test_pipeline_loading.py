@@ -71,12 +71,6 @@ def test_its_own_scheduler_can_be_kept(folder_of, kind, scheduler):
     assert type(pipeline.scheduler).__name__ == own
 
 
-@pytest.mark.parametrize("missing", ["./no/such/folder", "/nor/this", "not a hub id"])
-def test_a_generator_that_is_not_there_is_named(missing):
-    with refused("generator.model", missing):
-        locate(GeneratorConfig(model=missing))
-
-
 @pytest.mark.parametrize("has_card", [True, False])
 def test_a_generator_of_the_hub_comes_with_its_card(generator_folder, monkeypatch, has_card):
     """An export reads the license from it; diffusers alone leaves it out."""

@@ -15,24 +15,7 @@ from genrobust.generate import identity
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.library_errors import explain, explain_out_of_memory
 from genrobust.generate.pipeline_loading import load_generator
-from genrobust.generate.placement import compile_network, large_blocks, lay_out, offload_for, place, trunk_of
-
-
-def test_channels_last_change_images_by_rounding_alone(section, labels, plan):
-    asked = list(plan(section()))[:2]
-    engine, plain = (DiffusersEngine(section(), labels, None, CPU) for _ in range(2))
-    for part in (plain.generator.pipeline.unet, plain.generator.pipeline.vae):
-        part.to(memory_format=torch.contiguous_format)
-    for part in (engine.generator.pipeline.unet, engine.generator.pipeline.vae):
-        wide = [w for w in part.parameters() if w.ndim == 4 and min(w.shape[1:3]) > 1]
-        assert wide and all(w.is_contiguous(memory_format=torch.channels_last) for w in wide)
-    assert abs(engine._call_pipeline(asked)[0] - plain._call_pipeline(asked)[0]).max() < 1e-4
-
-
-def test_convolutions_over_time_keep_their_layout(section):
-    pipeline = load_generator(section("qwen-image", scheduler=None), CPU).pipeline
-    assert any(weight.ndim == 5 for weight in pipeline.vae.parameters())
-    lay_out(pipeline, CPU)
+from genrobust.generate.placement import compile_network, large_blocks, offload_for, place, trunk_of
 
 
 @pytest.mark.parametrize(
@@ -46,14 +29,15 @@ def test_keys_that_change_pixels_are_in_the_identity(section, key, value, decide
     assert (identity(section(**{key: value})) != identity(section())) == decides
 
 
-def small_card(fits):
-    """Lets the decoder of a pipeline run out of memory with more than `fits` images."""
+def small_card(fits, before=lambda pipeline: None):
+    """Lets the decoder of a pipeline run out of memory with more than `fits` images, after it called `before`."""
 
     def prepare(pipeline):
         decode = pipeline.vae.decode
 
         def limited(latents, *words, **more):
             if len(latents) > fits:
+                before(pipeline)
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return decode(latents, *words, **more)
 
@@ -73,21 +57,9 @@ def test_a_batch_that_does_not_fit_is_drawn_in_parts(section, sampler, plan, cap
 
 def test_an_autoencoder_that_was_left_in_another_precision_is_given_its_own_back(section, sampler, plan):
     """As SDXL leaves it in float32 where decoding runs out of memory, which the next half of the batch is not in."""
-
-    def prepare(pipeline):
-        decode = pipeline.vae.decode
-
-        def limited(latents, *words, **more):
-            if len(latents) > 2:
-                pipeline.vae.to(torch.float32)
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            return decode(latents, *words, **more)
-
-        pipeline.vae.decode = limited
-
     half = section(dtype="bfloat16")
-    asked = list(plan(half))[:4]
-    assert len(pixels(sampler(half, prepare).draw(asked))) == 4
+    card = small_card(2, before=lambda pipeline: pipeline.vae.to(torch.float32))
+    assert len(pixels(sampler(half, card).draw(list(plan(half))[:4]))) == 4
 
 
 def test_running_out_of_memory_frees_what_was_computed():
@@ -143,10 +115,7 @@ def test_parts_leave_the_card_where_drawing_fails(section, sampler, plan):
     left = []
 
     def fill(pipeline):
-        def decode(*words, **more):
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-        pipeline.vae.decode = decode
+        small_card(0)(pipeline)
         pipeline.maybe_free_model_hooks = lambda: left.append("the card")
 
     with refused(kind=OutOfMemory):

@@ -35,11 +35,6 @@ def test_single_is_one_template(templates, expected):
     assert templates_of(PromptConfig(strategy="single", templates=templates)) == (expected,)
 
 
-def test_own_templates_keep_their_order():
-    texts = ("a {} at night", "the {}")
-    assert [t.text for t in templates_of(PromptConfig(templates=texts))] == list(texts)
-
-
 @pytest.mark.parametrize("name", ["a {} b", '"quoted"', "50% {0} {name}", "crème brûlée", "\\1"])
 def test_any_class_name_is_taken_literally(name):
     assert Template("a photo of a {}, drawn").fill(name) == f"a photo of a {name}, drawn"

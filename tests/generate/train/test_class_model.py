@@ -89,21 +89,6 @@ def test_it_begins_as_nothing_and_drops_no_class_by_itself(base, tmp_path):
     assert all(torch.equal(first, answer()) for _ in range(3))
 
 
-def test_images_come_with_their_class_or_with_none():
-    which = torch.arange(12).repeat(40)
-
-    def drawn(share):
-        condition = ClassCondition(images(), Numbers(3, ()), share)
-        return condition(which, torch.Generator().manual_seed(0))
-
-    own = torch.from_numpy(np.asarray(images().labels))[which]
-    assert torch.equal(drawn(0), own)
-    assert set(drawn(1).tolist()) == {NULL}
-    some = drawn(0.25)
-    assert torch.equal(some[some != NULL], own[some != NULL])
-    assert 86 <= int((some == NULL).sum()) <= 154  # 120 of 480 in the mean, plus or minus 3.5 standard deviations
-
-
 def test_each_class_style_and_neither_has_a_number_of_its_own():
     numbers = Numbers(3, ("ink", "oil"))
     classes, styles = numbers.pairs()
