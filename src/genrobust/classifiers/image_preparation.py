@@ -21,8 +21,7 @@ def prepare(image: Image.Image, size: int, crop_pct: float = 1, interpolation: s
     side = math.floor(size / crop_pct)
     if image.size == (size, size) and side == size:
         return np.asarray(image, dtype=np.uint8)
-    short = min(image.size)
-    width, height = (side if length == short else int(side * length / short) for length in image.size)
+    width, height = (side * length // min(image.size) for length in image.size)
     left = round((width - size) / 2)
     top = round((height - size) / 2)
     resized = image.resize((width, height), Image.Resampling[interpolation.upper()])

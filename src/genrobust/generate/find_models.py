@@ -60,8 +60,7 @@ def read_index(folder: Path) -> dict[str, Any]:
         if not isinstance(index.get("_class_name"), str):
             raise ValueError("its _class_name is none of diffusers' own")
     for name, part in index.items():
-        is_part = isinstance(part, list) and name != "id2label"
-        if is_part and not _is_known_part(part):
+        if isinstance(part, list) and name != "id2label" and not _is_known_part(part):
             raise UserError(
                 f"{folder / INDEX}: {name} is {str(part)[:60]}: a part is of a class of diffusers or transformers, or "
                 "[null, null]; get it again, or name another"
@@ -88,14 +87,15 @@ def find_lora(config: LoraConfig) -> tuple[str, Path]:
     id, path = _find(config.model, "generator.lora", lambda: _download_files(config, ["*.safetensors"]))
     # Check before listing: for a folder at a URL, this fetches its files.
     check_trained(path.parent if path.is_file() else path)
-    files = [path] if path.is_file() else sorted(path.glob("*"))
-    candidates = [file for file in files if file.suffix == ".safetensors"]
-    named = [file for file in candidates if file.name == LORA_FILE]
-    matches = named or candidates
-    if len(matches) != 1:
-        names = ", ".join(file.name for file in candidates) or "none"
+    if path.is_file() and path.suffix == ".safetensors":
+        return id, path
+    files = sorted(path.glob("*.safetensors"))
+    if path / LORA_FILE in files:
+        files = [path / LORA_FILE]
+    if len(files) != 1:
+        names = ", ".join(file.name for file in files) or "none"
         raise UserError(f"generator.lora: {path} holds several .safetensors files or none ({names}): name the one file")
-    return id, matches[0]
+    return id, files[0]
 
 
 @dataclass(frozen=True, slots=True)

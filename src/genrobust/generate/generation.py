@@ -37,7 +37,7 @@ from genrobust.generate.engine import Engine, engine_of, identity
 from genrobust.generate.request_plan import Plan
 from genrobust.generate.sampler import FAULTS, Drawing, Sampler
 from genrobust.recipe import GenerateConfig, GeneratorConfig
-from genrobust.store import Maker, leftovers, lock, made_by, make_folder, remove_leftovers
+from genrobust.store import leftovers, lock, made_by, make_folder, remove_leftovers
 
 # Stop a run after so many requests without a single image.
 HOPELESS = 100
@@ -94,7 +94,7 @@ class Generation:
         undone = missing_shards(out, total)
         has_work = bool(undone or leftovers(out))
         with lock(out) if has_work else nullcontext():
-            begin_dataset(out, description, self.inputs, made_by(*self._makers()))
+            begin_dataset(out, description, self.inputs, self._made_by())
             if has_work:
                 remove_leftovers(out)
             done = set(done_shards(out))
@@ -110,11 +110,10 @@ class Generation:
                 self._require_images()
             finish_dataset(out)
 
-    def _makers(self) -> list[Maker]:
-        """List the code that decides the images."""
+    def _made_by(self) -> dict[str, Any]:
         parts = engine_of(self.generator).parts(self.generator)
         decoders = () if self.sources is None else self.sources.decoders
-        return [Generation, *parts, *decoders]
+        return made_by(Generation, *parts, *decoders)
 
     def _require_images(self) -> None:
         """Raise GenrobustError, and discard the shards, if all are done and none holds an image."""

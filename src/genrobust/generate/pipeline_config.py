@@ -82,6 +82,14 @@ class DiffusersConfig(GeneratorConfig):
     def precision(self) -> str:
         return self.dtype
 
+    def sampling(self) -> dict[str, Any]:
+        sampling = super().sampling()
+        for name in ("lora", "adapter"):
+            addition = getattr(self, name, None)
+            if addition is not None:
+                sampling[f"{name}_scale"] = addition.scale
+        return sampling
+
 
 class SizedConfig(DiffusersConfig):
     """Images of any size.
@@ -104,20 +112,8 @@ class PromptedConfig(SizedConfig):
 
     lora: Annotated[LoraConfig | None, short_for("model")] = None
 
-    def sampling(self) -> dict[str, Any]:
-        sampling = super().sampling()
-        if self.lora is not None:
-            sampling["lora_scale"] = self.lora.scale
-        return sampling
-
 
 class AdaptedConfig(SizedConfig):
     """A real image, through its CLIP embedding, or through the `adapter` of a text-to-image model."""
 
     adapter: Annotated[AdapterConfig | None, short_for("model")] = None
-
-    def sampling(self) -> dict[str, Any]:
-        sampling = super().sampling()
-        if self.adapter is not None:
-            sampling["adapter_scale"] = self.adapter.scale
-        return sampling

@@ -31,9 +31,7 @@ class Drawing:
     @property
     def redraws(self) -> int:
         """The number of draws after the first."""
-        if self.image is None:
-            return len(self.faults) - 1
-        return len(self.faults)
+        return len(self.faults) - (self.image is None)
 
 
 class Sampler:
@@ -61,10 +59,8 @@ class Sampler:
             todo = [i for i in todo if images[i] is None]
             if not todo:
                 break
-        drawings = []
-        for request, image, found in zip(requests, images, faults, strict=True):
-            drawings.append(Drawing(request, image, tuple(found)))
-        return drawings
+        drawings = zip(requests, images, faults, strict=True)
+        return [Drawing(request, image, tuple(found)) for request, image, found in drawings]
 
 
 def _for_attempt(request: Request, attempt: int) -> Request:

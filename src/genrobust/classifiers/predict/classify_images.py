@@ -79,8 +79,10 @@ def classify_images(
                 name = path.relative_to(folder).as_posix()
                 if isinstance(item, str):
                     yield Answer(name, error=item)
-                else:
-                    yield _answer(name, next(probabilities), top, item[1])
+                    continue
+                of_classes = next(probabilities)
+                ranking = np.argsort(-of_classes, kind="stable")[:top]
+                yield Answer(name, tuple(ranking.tolist()), tuple(of_classes[ranking].tolist()), picture=item[1])
             bar.advance(len(batch))
 
 
@@ -92,8 +94,3 @@ def _probabilities(
         return iter(())
     (logits,) = compute_logits([network], stack_images(images), device, model.flip, [model.name])
     return iter(softmax(logits.numpy().astype(np.float64), axis=1))
-
-
-def _answer(path: str, probabilities: np.ndarray, top: int, picture: bytes) -> Answer:
-    ranking = np.argsort(-probabilities, kind="stable")[:top]
-    return Answer(path, tuple(ranking.tolist()), tuple(probabilities[ranking].tolist()), picture=picture)

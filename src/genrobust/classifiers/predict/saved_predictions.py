@@ -114,7 +114,9 @@ def load_predictions(folder: Path) -> Predictions:
         raise UserError(f"no predictions in {folder}: evaluate the checkpoint first")
     path = artifact.path(FILE)
     with reading(path, ValueError, KeyError, kind=GenrobustError), np.load(path, allow_pickle=False) as file:
-        accepted = file["accepted"].tolist() if "accepted" in file else None
+        accepted = None
+        if "accepted" in file:
+            accepted = tuple(tuple(row[row >= 0].tolist()) for row in file["accepted"])
         return Predictions(
             test_set=str(file["test_set"]),
             logits=_map_logits(path),
@@ -122,7 +124,7 @@ def load_predictions(folder: Path) -> Predictions:
             keys=tuple(file["keys"].tolist()),
             classes=tuple(file["classes"].tolist()),
             protocol=str(file["protocol"]),
-            accepted=None if accepted is None else tuple(tuple(i for i in row if i >= 0) for row in accepted),
+            accepted=accepted,
         )
 
 

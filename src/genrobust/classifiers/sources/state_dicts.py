@@ -152,10 +152,6 @@ def _tell_assumption(spec: str, mean: tuple[float, ...], std: tuple[float, ...])
     if multiprocessing.parent_process() is not None:
         return
     log.warning(
-        f"{spec}: Assuming mean {_in_words(mean)} and std {_in_words(std)}. If the network was trained with others, "
-        f"put a {TIMM_CONFIG} next to the weights."
+        f"{spec}: Assuming mean {mean} and std {std}. If the network was trained with others, put a {TIMM_CONFIG} next "
+        "to the weights."
     )
-
-
-def _in_words(values: tuple[float, ...]) -> str:
-    return f"{values[0]:g}" if len(set(values)) == 1 else ", ".join(f"{value:g}" for value in values)

@@ -124,15 +124,12 @@ class DiffusersEngine(Engine):
             except OutOfMemory as error:
                 if len(part) == 1:
                     raise
-                self._halve_batches(len(part))
+                self._batch_limit = len(part) // 2
                 log.warning(f"{error}; from here on {self._batch_limit} at once, with the same seeds")
+                if self._compiled_batch:
+                    self._compiled_batch = self._batch_limit
+                    room_for_code((self.config.model_dump_json(), self._batch_limit))
         return drawn
-
-    def _halve_batches(self, size: int) -> None:
-        self._batch_limit = size // 2
-        if self._compiled_batch:
-            self._compiled_batch = self._batch_limit
-            room_for_code((self.config.model_dump_json(), self._batch_limit))
 
     def _draw_batch(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
         """Draw `requests` at once; raises OutOfMemory if they do not fit."""
@@ -148,15 +145,10 @@ class DiffusersEngine(Engine):
             explain_out_of_memory(self.device, work, REMEDY),
             muted(*EMPTY_WARNING),
         ):
-            images, is_unsafe = self._call_pipeline(requests)
-            drawn: list[np.ndarray | None] = list(images)
-            for number, unsafe in enumerate(is_unsafe):
-                if unsafe:
-                    drawn[number] = None
-            return drawn
+            return self._call_pipeline(requests)
 
-    def _call_pipeline(self, requests: Sequence[Request]) -> tuple[np.ndarray, Sequence[bool]]:
-        """Return the images of `requests`, float32 [B, H, W, 3] in [0, 1], and whether each is unsafe."""
+    def _call_pipeline(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
+        """Return the images of `requests`, float32 [H, W, 3] in [0, 1]; None for an unsafe one."""
         import torch
 
         # On the CPU, so that all devices start from the same noise. Pipelines and schedulers that draw more noise
@@ -169,12 +161,12 @@ class DiffusersEngine(Engine):
             num_inference_steps=self.config.steps,
             output_type="pt",
         )
-        is_unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(requests)
         images = output.images
         # Before diffusers 0.41, DiTPipeline returned an array [B, H, W, 3].
         if torch.is_tensor(images):
             images = images.permute(0, 2, 3, 1).float().cpu().numpy()
-        return images, is_unsafe
+        is_unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(requests)
+        return [None if unsafe else image for image, unsafe in zip(images, is_unsafe, strict=True)]
 
     def _compiled_for(self, images: int) -> AbstractContextManager[Any]:
         """Return a context without the compiled network for any other batch size, such as the rest of a shard.
@@ -196,12 +188,12 @@ class DiffusersEngine(Engine):
         """
         pipeline = self.generator.pipeline
         vae = getattr(pipeline, "vae", None)
-        dtype = None if vae is None else vae.dtype
+        dtype = getattr(vae, "dtype", None)
         try:
             yield
         except Exception:
             pipeline.maybe_free_model_hooks()
-            if vae is not None and vae.dtype != dtype:
+            if vae is not None:
                 vae.to(dtype)
             raise
 

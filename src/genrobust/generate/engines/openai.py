@@ -254,13 +254,10 @@ class OpenAiEngine(Engine):
             ) from error
 
     def _fields(self, request: Request) -> dict[str, Any]:
-        """Return the fields of a request besides OWN_FIELDS."""
         config = self.config
         sends = self._server.sends
         if request.negative_prompt and "negative_prompt" not in sends:
-            raise UserError(
-                "generate.prompts.negative_prompt: generator.server.sends leaves it out: leave it out here too"
-            )
+            raise UserError("generate.prompts.negative_prompt: generator.server.sends leaves it out: do so here too")
         available: dict[str, Any] = {
             "response_format": "b64_json",
             "output_format": "png",
@@ -272,8 +269,7 @@ class OpenAiEngine(Engine):
         }
         if config.width is not None:
             available["size"] = f"{config.width}x{config.height}"
-        sent: dict[str, Any] = {name: available[name] for name in sends if name in available}
-        return {**sent, **self._server.fields}
+        return {**{name: available[name] for name in sends if name in available}, **self._server.fields}
 
     def _explain(self, error: openai.OpenAIError) -> GenrobustError:
         """Translate an error of the client."""

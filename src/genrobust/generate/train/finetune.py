@@ -57,13 +57,11 @@ class Finetune(Objective):
         self.captions = captions_of(self.prompts, self.images, self.labels)
 
     def inputs(self) -> dict[str, Any]:
-        texts: set[str] = set()
-        texts.update(*self.captions.values())
         captions = [[label, style, choices] for (label, style), choices in self.captions.items()]
         return {
             "width": self.base.size[0],
             "height": self.base.size[1],
-            "captions": len(texts),
+            "captions": len(set().union(*self.captions.values())),
             "captions_fingerprint": digest(captions),
         }
 
@@ -122,16 +120,15 @@ class CaptionCondition:
     def __init__(self, generator: Generator, images: ImageSet, captions: Captions, dropout: float) -> None:
         self._dropout = dropout
         # Text 0 is empty. Each text is encoded once.
-        texts = [""]
+        numbers = {"": 0}
         for choices in captions.values():
-            texts += choices
-        texts = list(dict.fromkeys(texts))
-        numbers = {text: number for number, text in enumerate(texts)}
+            for text in choices:
+                numbers.setdefault(text, len(numbers))
         # The numbers of the captions of each image.
         self._choices: list[list[int]] = []
         for pair in zip(images.labels.tolist(), images.styles, strict=True):
             self._choices.append([numbers[text] for text in captions[pair]])
-        self._contexts = encode_captions(generator, texts)
+        self._contexts = encode_captions(generator, list(numbers))
 
     def __call__(self, images: Tensor, source: torch.Generator) -> Tensor:
         """Return the text encoder's states of a caption of each image, [B, T, D]."""

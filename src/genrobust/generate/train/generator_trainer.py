@@ -164,11 +164,9 @@ class GeneratorTrainer:
             while self.step < config.steps:
                 unchecked.append(self.compute_gradient(self.step))
                 is_saved = self.step > first and self.state.is_due(self.step, config.save_every)
-                is_checked = is_saved or self.step % LOOK_EVERY == 0 or self.step + 1 == config.steps
                 note = None
-                if is_checked:
-                    loss = self._check(torch.stack(unchecked))
-                    note = f"loss {loss:.4f}"
+                if is_saved or self.step % LOOK_EVERY == 0 or self.step + 1 == config.steps:
+                    note = f"loss {self._check(torch.stack(unchecked)):.4f}"
                     unchecked = []
                 if is_saved:
                     # Before the update: the loss of these weights has just been found finite, so the state is good.
