@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import struct
 from collections.abc import Callable
@@ -16,10 +17,22 @@ import torch
 from onnx_models import write_onnx
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from small_dataset import genrobust
 
-from genrobust.classifiers import CheckpointInfo, create_classifier, load_clip, open_classifier, save_checkpoint
+from genrobust.classifiers import (
+    CheckpointInfo,
+    PredictedBy,
+    clip_embeddings,
+    create_classifier,
+    embed_ensembles,
+    load_clip,
+    open_classifier,
+    predict_sets,
+    save_checkpoint,
+)
 from genrobust.classifiers.networks.logits import compute_logits, stack_images
-from genrobust.core import GenrobustError, UserError
+from genrobust.core import ClassLabel, GenrobustError, LabelSpace, UserError
+from genrobust.data import MemoryImages
 
 CPU = torch.device("cpu")
 ABC = ["a", "b", "c"]
@@ -165,3 +178,43 @@ def test_a_clip_without_a_tower_is_refused(clip_folder: Path, tmp_path: Path, la
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(UserError, match=f"clip: .*missing keys such as {lacking}"):
         load_clip(folder)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("checkpoint", math.nan), ("timm", -math.inf), ("onnx", math.inf)])
+def test_outputs_that_are_no_numbers_are_no_predictions(
+    tmp_path: Path, timm_folder: Callable[..., Path], kind: str, value: float
+) -> None:
+    if kind == "checkpoint":
+        model = create_classifier("test_resnet", 3, 16)
+        model.state_dict()["network.fc.bias"].fill_(value)
+        spec = tmp_path / "c"
+        save_checkpoint(spec, model, CheckpointInfo("test_resnet", {}, ("a", "b", "c"), 16, {}))
+    elif kind == "timm":
+        spec = timm_folder()
+        tensors = load_file(spec / "model.safetensors")
+        save_file({**tensors, "fc.bias": tensors["fc.bias"].fill_(value)}, spec / "model.safetensors")
+    else:
+        spec = write_onnx(tmp_path / "o" / "m.onnx", bias=value, label_names=ABC)
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "images" / "0.png")
+    images = MemoryImages("gray", [np.full((16, 16, 3), 99, np.uint8)], [0], ["a"])
+    labels = LabelSpace(tuple(ClassLabel(name, name, name) for name in ABC))
+    opened = open_classifier(str(spec))
+    with pytest.raises(GenrobustError, match=f"{spec} gives logits"):
+        predict_sets(tmp_path / "out", {PredictedBy("m", "m"): opened}, {"gray": images}, labels, 2, "cpu")
+    assert not list((tmp_path / "out").glob("*"))
+    done = genrobust("predict", spec, tmp_path / "images", "--out", tmp_path / "out.csv")
+    assert done.exit_code == 1 and "gives logits" in done.stderr
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("tensor", ["visual_projection", "text_model"])
+def test_embeddings_that_are_no_numbers_are_refused(clip_folder: Path, tmp_path: Path, tensor: str) -> None:
+    folder = Path(shutil.copytree(clip_folder, tmp_path / "clip"))
+    weights = load_file(folder / "model.safetensors")
+    next(t for name, t in weights.items() if name.startswith(tensor) and name.endswith("weight")).fill_(math.nan)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    images = MemoryImages("m", [np.zeros((32, 32, 3), np.uint8)], [0], ["a"])
+    with pytest.raises(GenrobustError, match="the CLIP clip gives embeddings"):
+        clip_embeddings(load_clip(folder), images, 1)
+        embed_ensembles(load_clip(folder), [["a cup"]])

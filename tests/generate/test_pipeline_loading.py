@@ -1,4 +1,4 @@
-"""Generators are found, checked, and loaded as diffusers loads them."""
+"""Generators are found, checked, and loaded as diffusers loads them; those of strangers run no code."""
 
 import json
 import os
@@ -8,12 +8,18 @@ import pytest
 import torch
 from drawn import CPU
 from refusals import refused
+from safetensors.torch import load_file, save_file
 
-from genrobust.core import embedded
+from genrobust.core import GenrobustError, LabelSpace, Request, UserError, embedded
 from genrobust.generate import identity
+from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.mode import locate
 from genrobust.generate.pipeline_loading import SCHEDULERS, load_generator
 from genrobust.recipe import GeneratorConfig
+
+INDEX, UNET, TEXT = "model_index.json", "unet/config.json", "text_encoder/config.json"
+SCHEDULER = "scheduler/scheduler_config.json"
+FORMAT = {"format": "pt"}  # without it, transformers refuses a file
 
 
 @pytest.fixture
@@ -118,19 +124,12 @@ def test_the_identity_follows_every_file_that_matters_and_no_readme(copy, name):
     assert identity(config(copy))["weights_sha256"] != before
 
 
-def pickle_unet(folder):
-    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
-    (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"\x80\x02cos\nsystem\n")
-
-
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        (pickle_unet, ""),
-        (lambda f: (f / "model_index.json").unlink(), "model_index.json"),
-        (lambda f: (f / "model_index.json").write_bytes(b'{"_class_name": "LTXPipeline"}'), "LTXPipeline"),
+        (lambda f: (f / INDEX).unlink(), INDEX),
+        (lambda f: (f / INDEX).write_bytes(b'{"_class_name": "LTXPipeline"}'), "LTXPipeline"),
         (lambda f: shutil.rmtree(f / "vae"), ""),
-        (lambda f: (f / "text_encoder" / "model.safetensors").unlink(), ""),
         (lambda f: (f / "tokenizer" / "tokenizer.json").write_bytes(b"{}"), ""),
         (lambda f: (shutil.rmtree(f), f.write_bytes(b"")), "from_single_file"),
     ],
@@ -139,3 +138,95 @@ def test_damaged_folders_are_refused_with_their_name(copy, damage, named):
     damage(copy)
     with refused(copy, named):
         load_generator(config(copy), CPU)
+
+
+CHANGES = [  # a file, and what is changed in it
+    (INDEX, {"_class_name": None}),
+    (INDEX, {"_class_name": "os.system"}),
+    (INDEX, {"_class_name": ["pipeline", "StableDiffusionPipeline"]}),
+    (INDEX, {"unet": ["os", "system"]}),
+    (INDEX, {"unet": ["..evil", "X"]}),
+    (INDEX, {"unet": ["diffusers", None]}),
+    (INDEX, {"text_encoder": ["transformers", "BertModel"]}),
+    (INDEX, {"scheduler": ["diffusers.utils", "load_image"]}),
+    (INDEX, {"extra": ["antigravity", "x"]}),
+    (INDEX, {"id2label": {"x": "y"}}),
+    (UNET, {"block_out_channels": []}),
+    (UNET, {"act_fn": "os.system"}),
+    (TEXT, {"vocab_size": 1}),
+    (TEXT, {"_attn_implementation": "evil/kernel"}),
+    (SCHEDULER, {"beta_schedule": "x"}),
+]
+
+
+@pytest.mark.parametrize(("file", "changes"), CHANGES, ids=lambda value: str(value)[:60])
+def test_odd_configurations_are_refused(copy, file, changes):
+    values = json.loads((copy / file).read_text())
+    (copy / file).write_text(json.dumps({**values, **changes}))
+    with pytest.raises(UserError, match=r"copy|model_index|generator"):
+        load_generator(config(copy), CPU)
+
+
+@pytest.mark.parametrize("file", [INDEX, UNET, TEXT, SCHEDULER])
+@pytest.mark.parametrize("raw", ["", "[]", "[" * 100_000])
+def test_files_that_are_no_configuration_are_refused(copy, file, raw):
+    (copy / file).write_text(raw)
+    with refused(copy):
+        load_generator(config(copy), CPU)
+
+
+def test_no_file_of_python_is_run(copy, tmp_path, monkeypatch):
+    """Beside the parts, in the folder, and in the folder that the command runs in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    code = f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: pass\n"
+    for place in (copy / "pipeline.py", copy / "unet" / "evil.py", copy / "evil.py", tmp_path / "evil.py"):
+        place.write_text(code)
+    values = json.loads((copy / INDEX).read_text())
+    for changes in ({"_class_name": ["pipeline", "Evil"]}, {"unet": ["evil", "Evil"]}, {"more": ["evil", "Evil"]}):
+        (copy / INDEX).write_text(json.dumps({**values, **changes}))
+        with refused(copy):
+            load_generator(config(copy), CPU)
+    for part in ("unet", "vae", "text_encoder"):
+        own = json.loads((copy / part / "config.json").read_text())
+        (copy / part / "config.json").write_text(json.dumps({**own, "auto_map": {"AutoModel": "evil.Evil"}}))
+    (copy / INDEX).write_text(json.dumps(values))
+    load_generator(config(copy), CPU)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("part", ["unet", "text_encoder"])
+@pytest.mark.parametrize("change", ["fewer", "other shapes", "a huge header", "a pickle"])
+def test_weights_that_are_not_all_there_are_refused(copy, part, change):
+    """transformers draws missing ones at random, and diffusers leaves them without values."""
+    (file,) = (copy / part).glob("*.safetensors")
+    tensors = load_file(file)
+    if change == "a huge header":
+        file.write_bytes(b"\xff" * 7 + b"\x00{}")
+    elif change == "a pickle":
+        torch.save(tensors, file.with_suffix(".bin"))
+        file.unlink()
+    elif change == "fewer":
+        save_file({name: value for name, value in tensors.items() if not name.endswith("bias")}, file, FORMAT)
+    else:
+        save_file({name: value[:1].contiguous() for name, value in tensors.items()}, file, FORMAT)
+    with refused(copy):
+        load_generator(config(copy), CPU)
+
+
+def test_what_fails_only_while_it_draws_is_named(copy, pictogram_data):
+    values = json.loads((copy / INDEX).read_text())
+    (copy / INDEX).write_text(json.dumps({**values, "text_encoder": [None, None]}))
+    labels = LabelSpace(pictogram_data.labels.classes[:2])
+    engine = DiffusersEngine(config(copy), labels, None, CPU)
+    with refused(copy, kind=GenrobustError):
+        engine.draw([Request("a-000000", 0, "a", "a cup", "a {}", "", "", 1)])
+
+
+@pytest.mark.parametrize("name", ["./none", "~nobody", "a/b/c", "s3://b/x", "\0", "x" * 300, "/dev/null"], ids=ascii)
+def test_words_that_name_nothing_are_mistakes(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError):
+        load_generator(config(name), CPU)
+    with refused("generator.lora"):
+        load_generator(config("pictograms", lora={"model": name}), CPU)
