@@ -20,10 +20,8 @@ def choose_precisions(
 ) -> Recipe:
     """Return `recipe` with every precision `auto` replaced.
 
-    Args:
-        get_hardware: Returns the hardware. Called only if the recipe has another precision than float32.
-        say: Called with a line that explains the choice for `auto`, and a line for each precision that is slow on the
-            hardware.
+    `get_hardware` is called only if the recipe has another precision than float32. `say` gets a line that explains the
+    choice for `auto`, and a line for each precision that is slow on the hardware.
     """
     precisions = named_precisions(recipe)
     if all(precision == FLOAT32 for precision in precisions.values()):

@@ -77,10 +77,9 @@ class Initial:
         return notes
 
     def make(self, labels: LabelSpace, config: TrainConfig) -> Classifier:
-        """Load the weights into a network for `labels`. torch's global seed decides a new last layer.
+        """Load the weights into a network for `labels`. `config` is what `settings` returns.
 
-        Args:
-            config: The settings that `settings` returns.
+        torch's global seed decides a new last layer.
         """
         import torch
 
@@ -137,13 +136,9 @@ class Initial:
 
 
 def open_initial(spec: str, classes: Sequence[str], texts: Texts, key: str = KEY) -> Initial:
-    """Open the network that a training starts from.
+    """Open the network that a training starts from. `spec` is as in `train.init`, and the user named it under `key`.
 
-    Args:
-        spec: As in `train.init`.
-        classes: The names of the data's classes.
-        texts: Returns one or more texts for each class, for a CLIP.
-        key: How the user named `spec`, for messages.
+    `texts` returns one or more texts for each of `classes`, for a CLIP.
     """
     try:
         opened = _open_spec(spec, classes, texts)

@@ -35,7 +35,6 @@ class TrainingImages:
     unknown: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> None:
-        """Write the record into `folder`."""
         record = {"study": self.study, "unknown": self.unknown}
         with replacing(folder / TRAINING_IMAGES) as file:
             file.write(save(dict(self.hashes), {_RECORD: json.dumps(record)}))
@@ -44,8 +43,7 @@ class TrainingImages:
 def read_training_images(folder: Path) -> TrainingImages | None:
     """Read the record in `folder`: a checkpoint, or an exported classifier.
 
-    Returns:
-        The record. None if there is none, as of other programs and of older versions.
+    None if there is none, as of other programs and of older versions.
     """
     path = folder / TRAINING_IMAGES
     artifact = Artifact(folder)

@@ -113,7 +113,6 @@ class Adapter:
     image_encoder: Path
 
     def sha256(self) -> str:
-        """Hash the weights and their configurations."""
         return digest([hash_once(self.file), hash_folder(self.image_encoder)], 64)
 
 

@@ -164,7 +164,7 @@ class Generation:
 
 
 class _ShardWriter:
-    """Draws and writes shards with a loaded engine."""
+    """Draws and writes shards."""
 
     def __init__(self, engine: Engine, out: Path, batch_size: int, threads: int) -> None:
         self._sampler = Sampler(engine)
@@ -229,7 +229,6 @@ def open_generated(folder: Path) -> ShardDataset:
 
 
 def _no_image_error(generator: str, requests: int, reasons: abc.Sequence[str]) -> GenrobustError:
-    """Return the error for `requests` requests that gave no image, for `reasons`."""
     remedy = "try generator.dtype float32, more generator.steps, or another generator"
     if all(reason.startswith("unsafe") for reason in reasons):
         remedy = "its safety checker or server refuses all: change data.class_names or generate.prompts, or the server"

@@ -48,13 +48,9 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # as all
 
 @torch.no_grad()
 def fit_patches(batches: Iterable[Tensor], components: int) -> PatchAutoencoder:
-    """Make the autoencoder whose latents are the first principal components of the patches of images.
+    """Make the autoencoder whose latents are the first `components` principal components of the patches of images.
 
-    The mean square of the latents, over all components, is 1.
-
-    Args:
-        batches: Images [B, 3, H, W] in [-1, 1], on the CPU.
-        components: The number of latent channels, at most 3 * PATCH^2.
+    The images are [B, 3, H, W] in [-1, 1], on the CPU. The mean square of the latents, over all components, is 1.
     """
     count = 0
     total = torch.zeros(3 * PATCH**2, dtype=torch.float64)

@@ -43,11 +43,7 @@ OWN_NETWORKS = {"alexnet": AlexNet}  # by the name that timm would give them
 
 
 def make_network(architecture: str, num_classes: int, *, blur_pool: bool = False, **arguments: Any) -> nn.Module:
-    """Make a network with random weights.
-
-    Args:
-        blur_pool: Call `add_blur_pool`.
-    """
+    """Make a network with random weights. timm raises errors of many types if `arguments` do not fit."""
     name = timm_name(architecture)
     if name in OWN_NETWORKS:
         network: nn.Module = OWN_NETWORKS[name](num_classes, **arguments)

@@ -63,9 +63,8 @@ def create_classifier(
 ) -> Classifier:
     """Create a classifier with random weights, which the global torch seed decides.
 
-    Args:
-        architecture: Any name of timm's, or one of `architectures.PAPER_NAMES`.
-        model_kwargs: Arguments of the network's constructor. `COSINE`, which timm does not know, adds a `CosineHead`.
+    `architecture` is a name of timm's, or one of `PAPER_NAMES`. `model_kwargs` are arguments of the network's
+    constructor; `COSINE`, which timm does not know, adds a `CosineHead`.
     """
     arguments = dict(model_kwargs or {})
     width = arguments.pop(COSINE, None)
@@ -133,9 +132,9 @@ def save_checkpoint(
     """Write the weights, then the manifest that finishes the checkpoint.
 
     Args:
-        initial: The weights that fine-tuning started from. None keeps none.
-        manifest: As `checkpoint_manifest` returns it. By default, the manifest of the training that was begun there.
-        images: The record of the training images, if there is one.
+        initial: The weights that fine-tuning started from, to keep them.
+        manifest: By default, the manifest of the training that was begun there.
+        images: The record of the training images.
     """
     make_folder(folder)
     artifact = Artifact(folder)

@@ -129,11 +129,8 @@ def predict_together(
 ) -> list[np.ndarray]:
     """Return the logits, float32 [N, K], of each network for `images`, which are read and prepared once.
 
-    Networks compute in float32. They are put into evaluation mode and left in it.
-
-    Args:
-        names: The name of each network for users.
-        advance: Called with the number of images of each batch, once for each network.
+    Networks compute in float32. They are put into evaluation mode and left in it. `advance` gets the size of each
+    batch, once for each network.
     """
     check_not_empty(images)
     logits: list[list[Tensor]] = [[] for _ in networks]

@@ -47,10 +47,7 @@ def claim_training(
 ) -> Iterator[bool]:
     """Lock the folder `out` for the training that `manifest` describes. Do nothing if the training is finished.
 
-    Args:
-        out: The folder. It is created if it is missing.
-        is_main: Whether this process writes to `out`. Of processes that train together, exactly one does.
-        broadcast: Returns the main process's value in each of the processes that train together.
+    Of processes that train together, the main one writes to `out`, and `broadcast` returns its value in each.
 
     Yields:
         Whether `out` holds a finished training. The caller checks that it is the same one.
@@ -118,11 +115,9 @@ class TrainingState:
         return time.monotonic() - self._saved_at > max(SAVED_EACH_S, self._saving_s / SAVING_SHARE)
 
     def save(self, progress: Mapping[str, Any], **groups: Mapping[str, Tensor]) -> None:
-        """Replace the saved state.
+        """Replace the saved state. ``progress["step"]`` is the number of steps done.
 
-        Args:
-            progress: The progress of the training, as JSON; `step` is the number of steps done.
-            **groups: The tensors that the next step depends on, except for the optimizer's, such as ``model=...``.
+        `groups` are the tensors that the next step depends on, except for the optimizer's, such as ``model=...``.
         """
         began = time.monotonic()
         tensors: dict[str, Tensor] = {}

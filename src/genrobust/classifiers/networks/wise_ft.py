@@ -28,14 +28,10 @@ def interpolate_checkpoint(
     device: torch.device | str = "cpu",
     inputs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Save a classifier with weights between those before and after fine-tuning.
+    """Save a classifier with weights between those before (`alpha` 0) and after (`alpha` 1) fine-tuning in `out`.
 
-    Args:
-        tuned: The checkpoint of the fine-tuned classifier.
-        alpha: 0 gives the network that fine-tuning started from, 1 the fine-tuned one.
-        out: The folder of the new checkpoint.
-        val: Validation images, on which its top-1 is measured; may be empty.
-        inputs: The inputs whose hash is in the name of `out`, if there is one.
+    `tuned` is the fine-tuned checkpoint. The top-1 accuracy is measured on `val`, which may be empty. `inputs` are
+    hashed in the name of `out`.
     """
     artifact = Artifact(tuned).fetch()
     model, info = load_checkpoint(tuned)

@@ -54,11 +54,9 @@ def classify_images(
     device: str = "auto",
     draw: Callable[[Image.Image], bytes] | None = None,
 ) -> Iterator[Answer]:
-    """Yield the answer to each image, in the order of `paths`, which are below `folder`.
+    """Yield the answer to each image, in the order of `paths`, which are below `folder`: the `top` likeliest classes.
 
-    Args:
-        top: The number of classes in an answer.
-        draw: Makes a picture of each image that can be read.
+    `draw` makes a picture of each image that can be read.
     """
     torch_device = resolve_device(device)
     network = model.load(torch_device)

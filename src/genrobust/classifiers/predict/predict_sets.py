@@ -54,21 +54,8 @@ def predict_sets(
 
     Predictions that are saved already, for the same weights and images, are not computed again. Classifiers with the
     same image preparation run together, up to `MAX_CLASSIFIERS` of them: each image is read and prepared once for the
-    group. Only the logits of the classes of `labels` are kept, matched by name.
-
-    Args:
-        predictions_folder: The folder of all predictions.
-        classifiers: The classifiers by the keys that name the folders of their predictions.
-        sets: The image sets by name.
-        batch_size: Images at once. It changes only rounding.
-
-    Returns:
-        The predictions by classifier and name of the set.
-
-    Raises:
-        UserError: A classifier does not know one of the classes (raised before any is loaded), a set is empty, or an
-            image cannot be read.
-        GenrobustError: Logits of a classifier are NaN or infinite.
+    group. Only the logits of the classes of `labels` are kept, matched by name. A classifier that does not know one of
+    them is an error before any is loaded.
     """
     fetch_artifacts(predictions_folder)
     caches = {
@@ -102,8 +89,7 @@ def _predict_group(
 ) -> int:
     """Compute the missing predictions of the first classifiers of `caches`, which all prepare images alike.
 
-    Returns:
-        The number of classifiers that ran: one or more, as many as fit into the memory of the device.
+    Returns the number of classifiers that ran: one or more, as many as fit into the memory of the device.
     """
     from genrobust.classifiers.networks.logits import predict_together
     from genrobust.classifiers.predict.adapted_batch_norms import adapted_batch_norms
@@ -175,7 +161,6 @@ class _PredictionCache:
 
     @property
     def missing_images(self) -> int:
-        """The number of images in the missing sets."""
         return sum(len(self._sets[name]) for name in self.missing)
 
     def save(self, name: str, logits: np.ndarray) -> None:

@@ -23,11 +23,7 @@ def compute_in_parts(
     run_model: Callable[[ImageSet, Advance], Arrays],
     description: str,
 ) -> dict[str, np.ndarray]:
-    """Return the arrays that `run_model` returns for all `images`, with a bar called `description`.
-
-    Args:
-        parts: Stores finished parts; its inputs must identify the model.
-    """
+    """Return the arrays that `run_model` returns for all `images`. The inputs of `parts` must identify the model."""
     check_not_empty(images)
     # Parts are whole batches, so that sums round as without parts.
     each = batch_size * math.ceil(PART / batch_size)

@@ -80,15 +80,10 @@ def save_predictions(
     weights: str = "",
     makers: Mapping[str, Any] | None = None,
 ) -> None:
-    """Save predictions.
+    """Save predictions by a classifier with the hash `weights` in `folder`, which is named after `inputs`.
 
     `accepted` becomes an int64 matrix [N, most labels of one image], padded with -1. Nothing is compressed: random
     mantissas do not shrink, and plain bytes can be mapped. The logits come first, where they are aligned.
-
-    Args:
-        folder: The folder, named after `inputs`.
-        weights: The hash of the classifier's weights.
-        makers: The code that predicts, as `made_by` returns it.
     """
     arrays = {
         "logits": np.ascontiguousarray(predictions.logits, dtype=np.float32),
@@ -129,7 +124,6 @@ def load_predictions(folder: Path) -> Predictions:
 
 
 def _map_logits(path: Path) -> np.ndarray:
-    """Map the logits in the file `path` into memory."""
     with zipfile.ZipFile(path) as archive:
         member = archive.getinfo("logits.npy")
     with path.open("rb") as raw:

@@ -79,7 +79,6 @@ def read_preparation(folder: Path) -> tuple[Any, Any, str]:
 
 
 def load_network(folder: Path) -> CLIPModel:
-    """Load the network of a CLIP in float32."""
     transformers.utils.logging.disable_progress_bar()
     model, loading_info = CLIPModel.from_pretrained(
         folder,
@@ -107,13 +106,7 @@ def load_network(folder: Path) -> CLIPModel:
 def clip_embeddings(
     clip: Clip, images: ImageSet, batch_size: int, advance: Callable[[int], None] = no_progress
 ) -> np.ndarray:
-    """Return unit embeddings float32 [N, D] of `images` in their order.
-
-    Images are resized by their shorter side and cut at the center, as CLIP's own processor does.
-
-    Args:
-        advance: Called with the number of images of each batch.
-    """
+    """Return unit embeddings float32 [N, D] of `images`, resized and cropped as by CLIP's own processor."""
     check_not_empty(images)
     transform = partial(prepare, size=clip.image_size, interpolation=clip.interpolation)
     embedded = []

@@ -38,8 +38,7 @@ _NAMES = {
 def open_tower(folder: Path, spec: str, classes: Sequence[str], texts: Sequence[Sequence[str]]) -> OpenClassifier:
     """Open the image tower of the CLIP in `folder`, which the user calls `spec`, as a zero-shot classifier.
 
-    Args:
-        texts: One or more texts for each class.
+    Each class has one or more texts.
     """
     *_, interpolation = read_preparation(folder)
     # transformers raises errors of any type for a foreign configuration.

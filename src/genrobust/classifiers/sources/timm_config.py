@@ -84,8 +84,7 @@ def read_timm_config(folder: Path, spec: str) -> dict[str, Any]:
 def data_config(spec: str, config: Mapping[str, Any], test_size: bool = False) -> dict[str, Any]:
     """Return how timm prepares images by the configuration `config` of `spec`.
 
-    Args:
-        test_size: Prepare images at the size for tests, if it differs from that for training.
+    With `test_size`, at the size for tests, if it differs from the size for training.
     """
     with reading(f"the configuration of {spec}", ValueError, TypeError):
         preparation = Preparation.model_validate(dict(config)).model_dump(exclude_none=True)

@@ -20,13 +20,10 @@ if TYPE_CHECKING:
 def open_zero_shot(
     clip: Path, texts: Sequence[Sequence[str]], classes: Sequence[str], settings: EvaluateConfig, image_size: int
 ) -> OpenClassifier:
-    """Open the CLIP in the folder `clip` as a zero-shot classifier (Radford et al., 2021).
+    """Open the CLIP in the folder `clip` as a zero-shot classifier (Radford et al., 2021) with texts for each class.
 
-    Args:
-        texts: One or more texts for each class.
-        classes: The names of the classes.
-        settings: How images are prepared. The interpolation is the CLIP's own, as in an arm that starts from it.
-        image_size: The image size at which the study's classifiers train, in pixels.
+    Images are prepared by `settings`, at `image_size` pixels by default. The interpolation is the CLIP's own, as in an
+    arm that starts from it.
     """
     size = settings.image_size or image_size
 

@@ -206,7 +206,7 @@ class OpenAiEngine(Engine):
             return portal.call(run)
 
     async def _check(self, client: openai.AsyncOpenAI) -> None:
-        """Raise UserError if no server answers."""
+        """Require a server that answers."""
         import openai
 
         try:
@@ -272,7 +272,6 @@ class OpenAiEngine(Engine):
         return {**{name: available[name] for name in sends if name in available}, **self._server.fields}
 
     def _explain(self, error: openai.OpenAIError) -> GenrobustError:
-        """Translate an error of the client."""
         import openai
 
         problem = f"the server at {self._server.url} does not draw ({self._clean(error)})"

@@ -122,7 +122,6 @@ class _ClassNames:
             self._by_wnid = imagenet_numbers(labels.ids, self._texts)
 
     def find(self, class_label: ClassLabel) -> int:
-        """Return the number of a class; raises UserError if there is none or several."""
         matches = self.match(class_label)
         if not matches:
             raise self._missing(class_label)

@@ -82,11 +82,7 @@ def train_generator(objective: Objective, out: Path, device: str = "auto", threa
 
 
 def training_inputs(objective: Objective, device: str, threads: int) -> dict[str, Any]:
-    """Return everything that decides the weights of `train_generator`, as flat JSON. Loads no weights.
-
-    Args:
-        device: "cuda", "mps" or "cpu".
-    """
+    """Return everything that decides the weights of `train_generator`, as flat JSON. Loads no weights."""
     base, images = objective.base, objective.images
     if base.engine != "diffusers":
         raise UserError(f"generator.engine is {base.engine}: only a generator of diffusers can be trained")
@@ -128,11 +124,7 @@ class GeneratorTrainer:
     """
 
     def __init__(self, objective: Objective, device: torch.device, out: Path, job: dict[str, Any]) -> None:
-        """Load the base and prepare the first step.
-
-        Args:
-            job: Everything that decides the weights, to recognize a saved state.
-        """
+        """Load the base and prepare the first step. `job` is everything that decides the weights."""
         self.config: GeneratorTraining = objective.config
         self.seed, self.device = objective.seed, device
         self.model, self.schedule, self.examples = objective.start(device)
@@ -193,7 +185,6 @@ class GeneratorTrainer:
         return torch.stack([loss, norm])
 
     def update(self) -> None:
-        """Change the parameters by their gradients, and update the average."""
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -201,12 +192,9 @@ class GeneratorTrainer:
             self.average.step(self.parameters)
 
     def _check(self, stats: Tensor) -> float:
-        """Return the mean loss of the last steps.
+        """Return the mean loss of the last steps. `stats` [n, 2] has the loss and the norm of the gradient of each.
 
         A float16 gradient that overflows is skipped by the loss scaler, so it is an error only if all scales overflow.
-
-        Args:
-            stats: Loss and norm of the gradient of each step, [n, 2].
         """
         stats = stats.cpu()
         is_finite = stats.isfinite()
@@ -221,7 +209,6 @@ class GeneratorTrainer:
         return float(stats[:, 0].mean())
 
     def save(self) -> None:
-        """Save everything that the next step depends on."""
         weights = [*self.parameters, *self._averages()]
         if not all(bool(weight.isfinite().all()) for weight in weights):
             raise self.state.diverged("weights are NaN or infinite", self.step, self.config)
@@ -229,7 +216,6 @@ class GeneratorTrainer:
 
     @torch.no_grad()
     def resume(self) -> None:
-        """Load the saved state, if there is one."""
         saved = self.state.load()
         if saved is None:
             return

@@ -207,13 +207,7 @@ class Encoded:
     def __init__(
         self, title: str, unit: str, count: int, encode: Callable[[Sequence[int]], Tensor], chunk: int
     ) -> None:
-        """Encode the items if they fit.
-
-        Args:
-            title, unit: For the progress bar.
-            encode: Returns the tensors of items, [B, ...].
-            chunk: The number of items to encode at once.
-        """
+        """Encode the items if they fit, `chunk` at once. `encode` returns the tensors of items, [B, ...]."""
         self._encode, self._chunk = encode, chunk
         self._kept: Tensor | None = None
         item_bytes = encode([0]).nbytes

@@ -63,9 +63,7 @@ def save_class_model(
 ) -> None:
     """Write a class model as a DiTPipeline, with the U-Net as its transformer: both are called in the same way.
 
-    Args:
-        vae: The autoencoder; or the folder of one to copy, and its variant.
-        id2label: The names of each number, separated by commas.
+    `vae` is the autoencoder; or the folder of one to copy, and its variant.
     """
     index: dict[str, Any] = {
         "_class_name": "DiTPipeline",
