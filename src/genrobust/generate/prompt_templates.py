@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from genrobust.core import ClassLabel, LabelSpace, UserError, embedded, parse_json, reading
 from genrobust.recipe import PromptConfig
@@ -14,6 +16,17 @@ from genrobust.recipe import PromptConfig
 SLOT = "{}"
 # The template of each set for the strategy `single`.
 SINGLE = {"pictograms": "a line icon of a {}", "openai": "a photo of a {}."}
+
+
+def _strip_prompt(prompt: str) -> str:
+    if not prompt.strip() or SLOT in prompt:
+        raise ValueError(f"a full prompt names the class in its own words, without {SLOT}")
+    return prompt.strip()
+
+
+_FullPrompt = Annotated[str, AfterValidator(_strip_prompt)]
+# The content of a .json file: one or more prompts of each class.
+FULL_PROMPTS = TypeAdapter(dict[str, Annotated[list[_FullPrompt], Field(min_length=1)]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +111,19 @@ def read_prompt_file(path: Path, labels: LabelSpace) -> list[tuple[Template, ...
     repeated prompts count once. Any other file holds a template with one ``{}`` on each line, for all classes; empty
     lines are ignored.
     """
-    is_json = path.suffix.lower() == ".json"
     with reading(f"prompts.file {path}", ValueError):
         text = path.read_text(encoding="utf-8-sig")
-        prompts_by_class = parse_json(text) if is_json else None
-    if not is_json:
-        templates = tuple(Template(line.strip()) for line in text.splitlines() if line.strip())
-        check_templates(templates, str(path))
-        return [templates] * len(labels)
-    if not isinstance(prompts_by_class, dict):
-        kind = type(prompts_by_class).__name__
-        raise UserError(f"prompts.file: {path} holds a {kind}; it needs a mapping of class to prompts")
-    meanings: Counter[str] = Counter()
-    for class_label in labels.classes:
-        meanings.update(class_label.spellings)
-    return [_full_prompts(path, prompts_by_class, class_label, meanings) for class_label in labels.classes]
+        if path.suffix.lower() == ".json":
+            prompts_by_class = FULL_PROMPTS.validate_python(parse_json(text))
+            meanings = Counter(name for class_label in labels.classes for name in class_label.spellings)
+            return [_full_prompts(path, prompts_by_class, class_label, meanings) for class_label in labels.classes]
+    templates = tuple(Template(line.strip()) for line in text.splitlines() if line.strip())
+    check_templates(templates, str(path))
+    return [templates] * len(labels)
 
 
 def _full_prompts(
-    path: Path, prompts_by_class: dict[str, Any], class_label: ClassLabel, meanings: Counter[str]
+    path: Path, prompts_by_class: dict[str, list[str]], class_label: ClassLabel, meanings: Counter[str]
 ) -> tuple[Template, ...]:
     """Return the prompts of one class; `meanings` counts the classes that each key may name."""
     keys = [name for name in class_label.spellings if name in prompts_by_class]
@@ -129,14 +136,4 @@ def _full_prompts(
     key = keys[0]
     if meanings[key] > 1:
         raise UserError(f"prompts.file: {path}: {key!r} names {meanings[key]} classes: write the id of each")
-    prompts = prompts_by_class[key]
-    if not isinstance(prompts, list) or not prompts:
-        raise UserError(f"prompts.file: {path}: {key!r} needs a list of prompts, one or more")
-    for prompt in prompts:
-        if not isinstance(prompt, str) or not prompt.strip() or SLOT in prompt:
-            raise UserError(
-                f"prompts.file: {path}: {key!r} lists {prompt!r}: a full prompt is a text that names the class in its "
-                f"own words, without {SLOT}"
-            )
-    unique = dict.fromkeys(prompt.strip() for prompt in prompts)
-    return tuple(Template(prompt) for prompt in unique)
+    return tuple(Template(prompt) for prompt in dict.fromkeys(prompts_by_class[key]))
