@@ -31,6 +31,7 @@ def test_a_plan_becomes_a_dataset_and_every_image_says_how_it_was_made(tmp_path,
     assert dataset.labels.tolist() == [r.label for r in plan]
     assert list(dataset.styles) == [r.style for r in plan]
     assert dataset.class_ids == labels.ids
+    assert (dataset.about["requests"], dataset.about["shards"], dataset.about["shard_size"]) == (12, 2, 6)
     assert [(c.id, c.label_name, c.name) for c in dataset.label_space().classes] == [
         (c.id, c.label_name, c.name) for c in labels.classes
     ]

@@ -38,7 +38,7 @@ def test_what_is_not_loaded_changes_no_hash_and_what_is_loaded_does(folder):
     assert {variant: hash_generator(folder, variant) for variant in before} == before
     (folder / "unet" / f"{WEIGHTS}.safetensors").write_text("changed")
     assert hash_generator(folder) != before[None] and hash_generator(folder, "fp16") == before["fp16"]
-    for name in ("config.json", "spiece.model"):
+    for name, text in (("unet/config.json", "1"), ("unet/spiece.model", "1"), (INDEX, '{"unet": 1}')):
         last = hash_generator(folder, "fp16")
-        (folder / "unet" / name).write_text("changed")
+        (folder / name).write_text(text)
         assert hash_generator(folder, "fp16") != last

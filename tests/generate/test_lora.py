@@ -105,7 +105,9 @@ def test_files_of_something_else_are_refused(tmp_path, generator, lora, config):
     short.write_bytes(b"short")
     weights = f"{generator.model}/unet/diffusion_pytorch_model.safetensors"
     other = lora("sdxl", StableDiffusionXLPipeline)
-    for file in (weights, short, other):
+    for name, key in (("tensor", "x"), ("half", "unet.down_blocks.0.attentions.0.proj_in.lora_A.weight")):
+        save_file({key: torch.zeros(4, 8)}, tmp_path / f"{name}.safetensors")
+    for file in (weights, short, other, tmp_path / "tensor.safetensors", tmp_path / "half.safetensors"):
         with refused("generator.lora", file):
             load_generator(config(file), CPU)
 
