@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,8 @@ def _load(file: Path, name: str, tensors: Mapping[str, Tensor], count: int) -> n
     except (RuntimeError, ValueError, KeyError, AttributeError) as error:
         misfit = describe_misfit(tensors, make_network(name, count).state_dict())
         advice = ""
-        if _fits_in_order(tensors, name, file):
+        with suppress(UserError):
+            _rename(tensors, name, file)
             advice = f"\nOrder and shapes fit: {BY_ORDER}{name}@{file} loads the tensors in their order"
         raise UserError(f"{file} does not fit {name}: {misfit}{advice}") from error
 
@@ -105,14 +107,6 @@ def _rename(tensors: Mapping[str, Tensor], name: str, file: Path) -> dict[str, T
         return rename_in_order(tensors, make_network(name, count).state_dict())
     except ValueError as error:
         raise UserError(f"{file} does not fit {name}: {error}") from error
-
-
-def _fits_in_order(tensors: Mapping[str, Tensor], name: str, file: Path) -> bool:
-    try:
-        _rename(tensors, name, file)
-    except UserError:
-        return False
-    return True
 
 
 def _timm_settings(name: str) -> dict[str, Any]:

@@ -30,15 +30,9 @@ def describe_misfit(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor])
     """Say how the names or shapes of `tensors`, from a file, differ from those that timm's network has, `wanted`."""
     unknown = [name for name in tensors if name not in wanted]
     missing = [name for name in wanted if name not in tensors]
-    if unknown and missing:
-        return (
-            f"{len(unknown)} of its {len(tensors)} tensors have other names than in timm's network "
-            f"(file: {unknown[0]}, timm: {missing[0]})"
-        )
-    if missing:
-        return f"it lacks {len(missing)} of the {len(wanted)} tensors of timm's network, such as {missing[0]}"
-    if unknown:
-        return f"{len(unknown)} of its {len(tensors)} tensors are not in timm's network, such as {unknown[0]}"
+    if unknown or missing:
+        first = f"file: {next(iter(unknown), 'none')}, timm: {next(iter(missing), 'none')}"
+        return f"{len(unknown)} of its tensors are not in timm's network, and {len(missing)} are missing ({first})"
     for name, tensor in tensors.items():
         if tensor.shape != wanted[name].shape:
             return f"{name} has the shape {list(tensor.shape)} in the file and {list(wanted[name].shape)} in timm"
