@@ -28,8 +28,8 @@ def test_the_usual_forms_of_a_list_are_one(tmp_path, content):
     ("content", "said"),
     [
         (b" \n\t\n", "names no class"),
-        (b"cat\ndog\ncat\n", "'cat' on line 1 and 'cat' on line 3 are one name"),
-        (b"Cardigan\ncorgi\ncardigan\n", "'Cardigan' on line 1 and 'cardigan' on line 3"),
+        (b"cat\ndog\ncat\n", "'cat' on line 1 .* line 3"),
+        (b"Cardigan\ncorgi\ncardigan\n", "'Cardigan' on line 1 .* line 3"),
         ("caf\u00e9\ncafe\u0301\n".encode(), "on line 1 and .* on line 2"),
         (b"cat\n\xff\n", "UTF-8"),
         ("cat\ndog\n".encode("utf-16"), "UTF-8"),

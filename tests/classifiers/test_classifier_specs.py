@@ -14,6 +14,7 @@ import torchvision
 from onnx import TensorProto
 from onnx_models import write_onnx
 from PIL import Image
+from refusals import refused
 from safetensors.torch import save_file
 from small_dataset import FEW, genrobust, rows
 
@@ -136,27 +137,28 @@ def test_what_cannot_be_opened_is_told(
 ) -> None:
     labels, weights = tmp_path / "labels.txt", tmp_path / "w.safetensors"
     labels.write_text("one\ntwo\n", encoding="utf-8")
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n")
     save_file(timm.create_model("test_resnet", num_classes=3).state_dict(), weights)
 
-    def refuses(word: object, message: str, names: Path | None = None) -> None:
-        with pytest.raises(UserError, match=message):
+    none = tmp_path / "none"
+    for word, names, named in (
+        (tmp_path, None, tmp_path),
+        ("resnet50.a1_in1kk", None, "resnet50.a1_in1k"),
+        ("hf-hub:a/b/c", None, "hf-hub:a/b/c"),
+        (weights, None, "ARCHITECTURE@"),
+        (f"test_resnet@{weights}", None, "--labels"),
+        (f"test_resnet@{weights}", labels, labels),
+        (f"test_resnett@{weights}", None, "test_resnet"),
+        (f"alexnet@{weights}", None, "alexnet"),
+        (f"test_resnet@{none}.pth", None, f"{none}.pth"),
+        (exports["timm"], labels, labels),
+        (exports["onnx"], labels, labels),
+        (exports["onnx"], empty, empty),
+        (exports["onnx"], none, none),
+    ):
+        with refused(named):
             open_classifier(str(word), names)
-
-    refuses(tmp_path, "holds no classifier")
-    refuses("resnet50.a1_in1kk", r"did you mean resnet50\.a1_in1k")
-    refuses("no such thing", "a classifier is a checkpoint's folder, ")
-    refuses("hf-hub:a/b/c", "hf-hub:a/b/c: ")
-    refuses(weights, r"holds weights alone: name the architecture too, ARCHITECTURE@")
-    refuses(f"test_resnet@{weights}", "3 classes of unknown names.*--labels")
-    refuses(f"test_resnet@{weights}", r"labels\.txt names 2 classes.* 3 logits", labels)
-    refuses(f"test_resnett@{weights}", "knows no architecture 'test_resnett'; did you mean test_resnet")
-    refuses(f"alexnet@{weights}", "does not fit alexnet")
-    refuses(f"test_resnet@{tmp_path / 'none.pth'}", "no file .*none.pth")
-    for word in (exports["timm"], exports["onnx"]):
-        refuses(word, r"labels\.txt names 2 classes, and .* has 8 logits", labels)
-    labels.write_text("\n")
-    refuses(exports["onnx"], "names no class", labels)
-    refuses(exports["onnx"], r"cannot read .*none\.txt \(--labels\)", tmp_path / "none.txt")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(GenrobustError) as error:
         open_classifier("hf-hub:timm/none")
@@ -192,7 +194,7 @@ def test_an_onnx_file_from_elsewhere_is_asked(
     scale = 255 if kind == TensorProto.FLOAT else 1
     assert torch.allclose(opened.load(CPU)(images), images.float().mean(dim=(2, 3)) / scale, rtol=1e-4)
     assert ("pixels in [0, 1]" in opened.preparation) == (kind == TensorProto.FLOAT)
-    assert ("if it does not normalize them itself, its answers are wrong" in caplog.text) == (kind == TensorProto.FLOAT)
+    assert ("m.onnx" in caplog.text) == (kind == TensorProto.FLOAT)
 
 
 @pytest.mark.parametrize("last", ["Softmax", "LogSoftmax", "Sigmoid"])

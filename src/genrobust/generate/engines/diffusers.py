@@ -193,7 +193,7 @@ class DiffusersEngine(Engine):
             yield
         except Exception:
             pipeline.maybe_free_model_hooks()
-            if vae is not None:
+            if vae is not None and vae.dtype != dtype:
                 vae.to(dtype)
             raise
 
