@@ -32,26 +32,23 @@ def thorough(*case: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("init", "changes", "workers"),
+    ("init", "changes"),
     [
-        (None, {}, 1),
-        thorough(None, {"optimizer": "sgd"} | HALF | MOVED, 1),
-        thorough(None, PAPER, 1),
-        thorough("resnet", {"steps": 9}, 1),
-        thorough("clip", {"method": "lp-ft", "steps": 9}, 1),
-        thorough("clip", {"method": "lp-ft", "steps": 9}, 2),
-        # of three, the sums depend on their order, which a flag of DDP's keeps when they resume
-        thorough(None, {"batch_size": 18} | HALF | MOVED, 3),
+        (None, {}),
+        thorough(None, {"optimizer": "sgd"} | HALF | MOVED),
+        thorough(None, PAPER),
+        thorough("resnet", {"steps": 9}),
+        thorough("clip", {"method": "lp-ft", "steps": 9}),
     ],
     ids=str,
 )
 def test_a_classifier(
-    start: Starter, networks: Networks, tmp_path: Path, init: str | None, changes: dict[str, Any], workers: int
+    start: Starter, networks: Networks, tmp_path: Path, init: str | None, changes: dict[str, Any]
 ) -> None:
     out = tmp_path / "out"
     given = {**changes, **({"init": str(networks(init))} if init else {})}
     first_scale = HOT / 4 if "precision" in changes else None
-    arguments = {"out": str(out), "changes": given, "workers": workers, "first_scale": first_scale}
+    arguments = {"out": str(out), "changes": given, "first_scale": first_scale}
     made = kill_and_resume(start, Call("train/small_job.py", "run", arguments), out, kills=2)
     begins = {"initial.safetensors"} if init else set()
     assert made.keys() == {"manifest.json", "model.safetensors"} | begins

@@ -109,7 +109,7 @@ def test_show_tells_what_would_run(genrobust: Run, recipe: Path, tmp_path: Path)
     assert "GB free for runs" in done.stdout
     assert "threads" not in done.stdout
     assert "genrobust run " in done.stdout.splitlines()[-1] and "--set train.steps=77" in done.stdout
-    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"rates.json", ".lock"}
+    assert {path.name for path in tmp_path.glob("runs/*")} <= {"rates.json", ".lock"}
 
 
 def test_show_prints_a_recipe_that_reads_again(genrobust: Run, recipe: Path, tmp_path: Path) -> None:

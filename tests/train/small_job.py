@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.multiprocessing as mp
-from torch import distributed
 
 from genrobust.classifiers import checkpoint_manifest, open_initial
 from genrobust.classifiers.networks import training_state
@@ -19,7 +16,7 @@ from genrobust.core import ImageSet, LabelSpace, Subset, set_threads
 from genrobust.data.readers import pictograms
 from genrobust.recipe import TrainConfig
 from genrobust.store import Artifact
-from genrobust.train import Mixture, Source, TrainingJob, Watch, team_of, train
+from genrobust.train import Mixture, Source, TrainingJob, Watch, train
 from genrobust.train.loop import Training
 
 CONFIG = TrainConfig(
@@ -59,12 +56,10 @@ class Job:
         self,
         out: Path,
         sources: list[Source] | None = None,
-        workers: int = 1,
         watch: Watch = lambda step, metrics: None,
         **changes: Any,
     ) -> Path:
-        job = self.described(out, sources, workers=workers, **changes)
-        return train(job, watch, team_of(workers))
+        return train(self.described(out, sources, **changes), watch)
 
     def begun(
         self, out: Path, training: type[Training] = Training, sources: list[Source] | None = None, **changes: Any
@@ -101,23 +96,9 @@ def _first(images: ImageSet, classes: int) -> ImageSet:
 small_job = cache(Job)
 
 
-def run(out: str, changes: dict[str, Any], workers: int = 1, first_scale: float | None = None) -> None:
-    """Train on two `Job.sources` by so many processes, of which this one is the first."""
-    small_job()  # before the fork
+def run(out: str, changes: dict[str, Any], first_scale: float | None = None) -> None:
+    """Train on two `Job.sources`."""
     if first_scale is not None:
         training_state.FIRST_SCALE = first_scale
-    with tempfile.TemporaryDirectory() as meeting:
-        others = mp.start_processes(
-            _take_part, (meeting, out, changes, workers), workers - 1, False, start_method="fork"
-        )
-        _take_part(-1, meeting, out, changes, workers)
-        while others and not others.join():
-            pass
-
-
-def _take_part(number: int, meeting: str, out: str, changes: dict[str, Any], workers: int) -> None:
-    if workers > 1:
-        at = f"file://{meeting}/meeting"
-        distributed.init_process_group("gloo", init_method=at, rank=number + 1, world_size=workers)
     job = small_job()
-    job.run(Path(out), sources=job.sources(), workers=workers, **changes)
+    job.run(Path(out), sources=job.sources(), **changes)

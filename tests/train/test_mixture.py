@@ -208,14 +208,3 @@ def test_an_image_weighs_as_much_as_it_is_drawn(job, weights, balance):
 def test_what_cannot_be_mixed_is_refused(job, sources, named):
     with refused(named):
         Mixture([Source(name, Subset(job.real, range(90)[:n]), weight) for name, weight, n in sources], 16, 32)
-
-
-@pytest.mark.parametrize("crop", ["square", "random-resized"])
-def test_shares_of_a_batch_are_its_images(job, crop):
-    parts = [Source("real", job.real, 1), Source("generated", job.wild, 3)]
-    mixture = Mixture(parts, 12, 32, crop)
-    images, labels = mixture.batch(0, 5)
-    for rank in range(3):
-        share = slice(rank, None, 3)
-        found = mixture.batch(0, 5, rows=share)
-        assert torch.equal(found[0], images[share]) and torch.equal(found[1], labels[share])

@@ -2,7 +2,6 @@ from .entry import app as app, main as main
 from .local_server import NO_SNIFF as NO_SNIFF, local_app as local_app, serve as serve
 from .opening import (
     list_work as list_work,
-    measure as measure,
     open_named as open_named,
     with_studies as with_studies,
     with_study as with_study,

@@ -102,7 +102,6 @@ def open_studies(
     from genrobust.study import Studies
 
     def allow(missing: "Sequence[Row]") -> None:
-        measure(missing)
         err_console.print("not there yet:")
         print_work(missing, err_console)
         if not (sys.stdin.isatty() and _confirm("Run these jobs first?")):
@@ -112,7 +111,7 @@ def open_studies(
 
 
 def list_work(study: "Study", begins: bool = False) -> "list[Row]":
-    """Return the work of the study. Measure the speed of this machine if it is not known.
+    """Return the work of the study.
 
     Args:
         begins: The work begins now, so the executor loads what workers need.
@@ -122,28 +121,7 @@ def list_work(study: "Study", begins: bool = False) -> "list[Row]":
     if begins and any(row.left for row in rows):
         study.context.executor.prepare()
     warn_of_images(study)
-    measure(rows)
     return rows
-
-
-def measure(rows: "Sequence[Row]") -> None:
-    """Measure for a second how fast the CPU of this machine trains, if some of `rows` is left and it is not known.
-
-    A GPU is not measured, because its speed depends more on the input pipeline. Nor is a cluster, whose nodes may
-    differ. There, the first jobs of a stage are measured.
-    """
-    from genrobust.study import WayToTrain, measure_machine
-
-    context = rows[0].batch.context
-    if context.device != "cpu" or not context.executor.here:
-        return
-    ways = set()
-    for row in rows:
-        step = row.batch.first
-        for cost in row.costs():
-            if not cost.of:
-                ways.add(WayToTrain(step.worker, step.threads, cost.precision))
-    measure_machine(context.out, ways)
 
 
 def warn_of_images(study: "Study") -> None:
@@ -165,7 +143,7 @@ def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -
     if seconds:
         parts.append(about(seconds))
     if unknown:
-        parts.append("steps that are not measured yet")
+        parts.append("steps that no run has timed here yet")
     workers = context.executor.workers()
     with_workers = f", with {workers} workers" if workers > 1 else ""
     need = disk(rows) / 1e9
@@ -191,7 +169,7 @@ def _time_left(row: "Row") -> str:
     if not row.left:
         return "nothing"
     seconds = row.seconds()
-    return "not measured yet" if seconds is None else about(seconds)
+    return "not timed yet" if seconds is None else about(seconds)
 
 
 def _free(out: Path) -> int:

@@ -20,7 +20,6 @@ from genrobust.recipe.numbers import (
     Rate,
     Steps,
     WarmupSteps,
-    WorkerCount,
 )
 from genrobust.recipe.section import PlainValues, later_key
 
@@ -101,9 +100,6 @@ class TrainConfig(FineTuning):
 
     `compile` uses `torch.compile`. It takes about a minute for each image size, and changes weights by rounding.
 
-    `workers` is the number of processes that share each batch (PyTorch's DDP). The total size of a batch does not
-    change. Batch norm and mixing see only the part of one worker, so the checkpoint has another folder.
-
     `validate_every` is the number of steps between two measurements on the validation images.
 
     `save_every` is the number of steps between two saved states, `null` for one a minute. A killed run repeats the
@@ -138,7 +134,6 @@ class TrainConfig(FineTuning):
     color_jitter: Jitter = 0.0
     grayscale: Fraction = 0.0
     blur_pool: bool = later_key(False)
-    workers: WorkerCount = later_key(1)
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     compile: bool = later_key(False)
     keep: Literal["best", "last"] = "last"
@@ -159,17 +154,6 @@ class TrainConfig(FineTuning):
         for steps, epochs in LENGTHS:
             if (getattr(self, steps) is None) == (getattr(self, epochs) is None):
                 raise ValueError(f"give either {steps} or {epochs}, and set the other to null or leave it out")
-        return self
-
-    @model_validator(mode="after")
-    def _check_workers(self) -> TrainConfig:
-        if self.batch_size % self.workers:
-            raise ValueError(
-                f"workers: {self.workers} cannot share a batch_size of {self.batch_size} equally: make batch_size a "
-                "multiple of workers"
-            )
-        if self.batch_size // self.workers < 2:
-            raise ValueError("workers: each would get one image of a batch, and batch norm needs two: use fewer")
         return self
 
     @model_validator(mode="after")

@@ -4,7 +4,6 @@ from .executors.this_process import ExecutorConfig as ExecutorConfig, Local as L
 from .finished_runs import finished_runs as finished_runs
 from .image_sets import AuditSets as AuditSets, open_sets as open_sets
 from .kept_parts import open_kept_parts as open_kept_parts
-from .machine_speed import WayToTrain as WayToTrain, measure_machine as measure_machine
 from .named_models import (
     Named as Named,
     named_models as named_models,

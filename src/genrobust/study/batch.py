@@ -1,4 +1,4 @@
-"""Runs steps: those of one class that do not need each other form a batch, which an executor makes at once."""
+"""Runs steps: steps of one class that do not need each other form a batch, which an executor makes at once."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ class Batch:
 
     @property
     def first(self) -> Step:
-        """The first step, whose settings are those of all."""
+        """The first step. All steps have its settings."""
         return self.steps[0]
 
     @property
     def context(self) -> Context:
         return self.first.context
 
-    @property
     def workers(self) -> int:
-        """How many items are made at the same time."""
+        """Return how many items are made at the same time."""
         return 1 if self.first.alone else self.context.executor.workers()
 
     def items(self) -> list[Item]:
@@ -46,20 +45,14 @@ class Batch:
         return items
 
     def run(self) -> None:
-        """Make all missing items.
-
-        Raises:
-            UserError: Other versions began an item; or one needs more workers together than there are.
-            GenrobustError: An item was made, and is not found.
-        """
+        """Make all missing items."""
         with ExitStack() as claims:
             for step in self.steps:
                 claims.enter_context(step.claim())
             todo = _missing(self.items())
             self._require_same_makers(todo)
             if todo:
-                self.context.executor.require(max(item.workers for item in todo))
-                type(self.first).announce_batch(self.steps, todo, self.workers)
+                type(self.first).announce_batch(self.steps, todo, self.workers())
             self._make(todo)
             for number, step in enumerate(self.steps):
                 step.finish([item for item in todo if item.key[0] == number])
@@ -112,31 +105,27 @@ class Batch:
         return Rates(self.context.out).known(self.first.stage, self.first.worker, self.cost(item))
 
     def seconds(self, items: Sequence[Item]) -> float | None:
-        """Return the seconds in which the workers make what is left of `items`; None if a rate is not known."""
-        return estimate([(item, self.rate(item)) for item in items], self.workers)
+        """Return the seconds until the workers have made `items`; None if a rate is not known."""
+        return estimate([(item, self.rate(item)) for item in items], self.workers())
 
     def keep_rate(self, items: Sequence[Item], seconds: float) -> None:
         """Keep the rate at which one worker made `items`: for their kind and for any kind, if they share one."""
         costs = [self.cost(item) for item in items]
-        amount = 0.0
-        for item, cost in zip(items, costs, strict=True):
-            amount += item.left * cost.amount / item.workers
+        amount = sum(item.left * cost.amount for item, cost in zip(items, costs, strict=True))
         if amount <= 0 or seconds <= 0:
             return
-        worker = self.first.worker
-        own_keys = {cost.keys(worker)[0] for cost in costs}
-        keys = {cost.keys(worker)[1] for cost in costs}
-        for same in {frozenset(own_keys), frozenset(keys)}:
-            if len(same) == 1:
-                Rates(self.context.out).remember(self.first.stage, next(iter(same)), amount / seconds)
+        for keys in zip(*(cost.keys(self.first.worker) for cost in costs), strict=True):
+            if len(set(keys)) == 1:
+                Rates(self.context.out).remember(self.first.stage, keys[0], amount / seconds)
 
 
 def in_order(steps: Iterable[Step]) -> list[Step]:
-    """Return `steps` and all that they need, directly or not: each once, after those that it needs."""
+    """Return `steps` and all steps that they need, directly or not. Each comes once, after the steps that it needs."""
     ends = list(dict.fromkeys(steps))
     needed = [need for step in ends for need in step.needs()]
-    before = in_order(needed) if needed else []
-    return list(dict.fromkeys([*before, *ends]))
+    if not needed:
+        return ends
+    return list(dict.fromkeys([*in_order(needed), *ends]))
 
 
 def batches_of(steps: Sequence[Step]) -> list[Batch]:
@@ -155,7 +144,7 @@ def batches_of(steps: Sequence[Step]) -> list[Batch]:
 
 
 def run_steps(steps: Sequence[Step]) -> None:
-    """Make what is missing of `steps`, which come after those that they need, as `in_order` returns them."""
+    """Make everything that is missing of `steps`, which are in the order of `in_order`."""
     for batch in batches_of(steps):
         batch.run()
 

@@ -1,4 +1,4 @@
-"""What a study reads of its images to compare them: read once, kept for later runs."""
+"""Hashes and thumbnails of the images of a study, by which they are compared: read once, kept for later runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOM, FILE = "census", "arrays.npz"
 
 @dataclass(frozen=True)
 class Census:
-    """What is known of the images of the study in the folder `out`, where it is kept."""
+    """Facts about the images of a study, kept in its folder `out`."""
 
     out: Path
 
@@ -29,10 +29,6 @@ class Census:
         """Return the SHA-256 of the file of each image, uint8 [N, 32]; None where they are no files, or packaged.
 
         They are read where they are not kept for these names, sizes and times of change.
-
-        Raises:
-            UserError: A file cannot be read.
-            GenrobustError: What is kept is damaged.
         """
         known = images.known_contents()
         if known is not None:
@@ -52,10 +48,6 @@ class Census:
 
         The places count through the test sets, one set after the other. Sets that both come with genrobust hold no
         near copies of each other.
-
-        Raises:
-            UserError: An image cannot be read.
-            GenrobustError: What is kept is damaged.
         """
         others: list[ImageSet] = []
         places = [np.zeros(0, dtype=np.int64)]
@@ -81,22 +73,14 @@ class Census:
         return np.where(near < 0, -1, np.concatenate(places)[near])
 
     def thumbnails(self, images: ImageSet) -> np.ndarray:
-        """Return the thumbnails of `images`, as `find_near_copies` takes them.
-
-        Raises:
-            UserError: Images cannot be read: the message names the first.
-            GenrobustError: What is kept is damaged.
-        """
-        if broken := self.broken(images):
+        """Return the thumbnails of `images`, as `find_near_copies` takes them."""
+        broken = self.broken(images)
+        if broken:
             raise UserError(describe_broken(images, broken))
         return self._look(images)["thumbnails"]
 
     def broken(self, images: ImageSet) -> list[int]:
-        """Return the places of the images that cannot be read.
-
-        Raises:
-            GenrobustError: What is kept is damaged.
-        """
+        """Return the places of the images that cannot be read."""
         return self._look(images)["broken"].tolist()
 
     def _look(self, images: ImageSet) -> Arrays:
@@ -109,7 +93,9 @@ class Census:
 
         inputs = {"images": images.fingerprint, "version": NEAR_VERSION}
         known = dict(self._known(f"thumbnails of {images.name}", inputs, read))
-        if places := known["broken"].tolist():  # not by now, perhaps: a fingerprint knows no modes of files
+        # Look again, since a file may be readable by now: a fingerprint does not depend on its mode.
+        places = known["broken"].tolist()
+        if places:
             from genrobust.leaks import thumbnails
 
             made, broken = thumbnails(Subset(images, places), no_progress)
@@ -118,9 +104,9 @@ class Census:
         return known
 
     def _known(self, name: str, inputs: Mapping[str, Any], read: Callable[[], Arrays]) -> Arrays:
-        """Return what is kept for `inputs`; where nothing is, what `read` returns, which is then kept.
+        """Return the arrays kept for `inputs`. If there are none, keep the result of `read`.
 
-        It stays on this machine: its inputs are times of change on its disk.
+        They stay on this machine: their inputs are times of change on its disk.
         """
         artifact = Artifact(artifact_folder(self.out / ROOM, name, inputs), mirrored=False)
         if artifact.is_finished:
@@ -129,10 +115,7 @@ class Census:
                 return dict(kept)
         known = read()
         manifest = Manifest(ROOM, dict(inputs), {"images": len(next(iter(known.values())))}, made_by(Census))
-        with (
-            suppress(GenrobustError),  # the disk is full or may not be written: whatever is made there says so
-            artifact.writing(manifest, FILE),
-            replacing(artifact.folder / FILE) as file,
-        ):
+        # On a full or read-only disk, the steps of the study say so.
+        with suppress(GenrobustError), artifact.writing(manifest, FILE), replacing(artifact.folder / FILE) as file:
             np.savez(file, allow_pickle=False, **known)
         return known

@@ -70,10 +70,6 @@ class Context:
         """Load the images of the study and remove copies, leaks and broken images; only once.
 
         The shifted validation set is among the test sets only if the recipe names it there.
-
-        Raises:
-            UserError: The recipe names test sets that the data lacks, or styles or keys that no image to retrieve has;
-                all images of a set are copies; an image cannot be read.
         """
         if self._loaded is None:
             data = load_data(self.recipe.data)
@@ -143,11 +139,7 @@ def _scored_tests(recipe: Recipe, data: StudyData) -> list[str]:
 
 
 def _check_names(recipe: Recipe, data: StudyData) -> None:
-    """Check that the sets and metrics that `recipe` names are there, before any image is read.
-
-    Raises:
-        UserError: A test set, a metric, or the images to retrieve are missing. The message names the key.
-    """
+    """Check that the sets and metrics that `recipe` names are there, before any image is read."""
     data = with_derived(data, recipe.data)
     own_val = data.shifted_val
     if own_val is not None and own_val.name in (recipe.evaluate.tests or ()):

@@ -1,4 +1,4 @@
-"""Estimates of time: the cost of an item, divided by a rate that was measured on this machine."""
+"""Estimates of time: the cost of an item, divided by the rate of the last such item on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from genrobust.study.executors.work import Item
 
 RATES = "rates.json"
 OURS = "genrobust_rates"  # the only key of that file
-MACHINE = "machine"  # the key of the speed of networks, next to the stages
 TRAIN = 3.0  # forward passes per training step: one forward, and a backward that costs two
 
 
@@ -27,8 +26,7 @@ class Cost:
     Attributes:
         amount: The work for one unit of its size: billions of multiply-adds of a network, or any unit with `of`.
         precision: The precision of most of the work.
-        of: The name of the items whose `amount` can be compared, such as those of one generator. Their rate is known
-            after one of them was made. Without a name, the rate follows from the speed of the machine.
+        of: The kind of work, if amounts of other work are no measure for it, such as the name of a generator.
         kind: What else changes the rate, such as the augmentation of a training. Until an item of this kind was made,
             the rate of another kind is used.
         disk: The bytes of the result.
@@ -47,7 +45,7 @@ class Cost:
 
 
 class Rates:
-    """The rates of the last items of each stage, and the speed of the machine, kept in the output folder `out`."""
+    """The rates of the last items of each stage, kept in the output folder `out`."""
 
     def __init__(self, out: Path) -> None:
         self._out = out
@@ -56,10 +54,7 @@ class Rates:
         """Return how much of a size one worker of `stage` makes per second; None if no rate is known."""
         if not cost.amount:
             return math.inf
-        rates = self._read()
-        of_stage = rates.get(stage, {})
-        if not cost.of:
-            of_stage = {**rates.get(MACHINE, {}), **of_stage}
+        of_stage = self._read().get(stage, {})
         own_key, key = cost.keys(worker)
         rate = of_stage.get(own_key, of_stage.get(key))
         return rate / cost.amount if rate else None
@@ -70,7 +65,7 @@ class Rates:
             rates.setdefault(stage, {})[rate_key] = per_second
 
     def once(self, name: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-        """Return the numbers saved under `name`; if there are none, save those of `measure`. Other processes wait."""
+        """Return the numbers saved under `name`. If there are none, save the result of `measure`; others wait."""
         with self._locked() as rates:
             if name not in rates:
                 rates[name] = measure()
@@ -113,24 +108,17 @@ def _valid_rates(stored: dict[str, object]) -> dict[str, float]:
 
 
 def estimate(rates: Sequence[tuple[Item, float | None]], workers: int) -> float | None:
-    """Return the seconds in which `workers` make what is left of items; None if a rate is unknown.
+    """Return the seconds until `workers` have made items; None if a rate is unknown.
 
-    The longest item goes first, each to the first free worker. Items that several workers make together run one by one.
+    The longest item goes first, each to the first free worker.
 
     Args:
         rates: The items, each with the size per second of one worker.
     """
     busy = [0.0] * workers
-    together = 0.0
-    single: list[float] = []
-    for item, rate in rates:
-        if not rate:
-            return None
-        seconds = item.left / (rate * item.workers)
-        if item.workers == 1:
-            single.append(seconds)
-        else:
-            together += seconds
-    for seconds in sorted(single, reverse=True):
+    known = [item.left / rate for item, rate in rates if rate]
+    if len(known) < len(rates):
+        return None
+    for seconds in sorted(known, reverse=True):
         heapq.heapreplace(busy, busy[0] + seconds)
-    return max(busy) + together
+    return max(busy)

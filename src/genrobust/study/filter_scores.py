@@ -44,11 +44,7 @@ class ScoreFilter:
     inputs: Mapping[str, Any]
 
     def run(self, batch_size: int, device: str) -> None:
-        """Score all images, and list those that the rule rejects.
-
-        Raises:
-            UserError: A classifier does not know a class, or no image is left.
-        """
+        """Score all images, and list the rejected ones."""
         shards = ShardDataset(self.dataset)
         feed = Feed(batch_size, resolve_device(device))
         makers: list[Maker] = [ScoreFilter, *shards.decoders]

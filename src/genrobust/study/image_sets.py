@@ -122,11 +122,7 @@ def _find_classes(dataset: str, against: str | None, opener: _Opener) -> FolderC
 
 
 def _open_dataset(dataset: str, classes: FolderClasses, opener: _Opener) -> tuple[ImageSet, tuple[str, ...]]:
-    """Return the dataset, and the templates of its prompts.
-
-    Raises:
-        UserError: It cannot be opened, or has other classes.
-    """
+    """Return the dataset, and the templates of its prompts."""
     if (data := opener.data(dataset)) is not None:
         _require_classes(dataset, data.labels.ids, classes)
         return data.train, ()

@@ -61,9 +61,6 @@ def named_models(specs: Sequence[str], studies: Studies, labels: Path | None = N
             seed, the reference first), ``RECIPE:ARM``, or a spec for `open_classifier`, such as the folder of a
             checkpoint or the name of a timm model.
         labels: The file of class names for `open_classifier`. Arms of recipes do not use it.
-
-    Raises:
-        UserError: A spec names no model.
     """
     models = [model for spec in specs for model in _models_of(spec, studies, labels)]
     recipes: dict[str, set[str]] = defaultdict(set)
@@ -73,11 +70,7 @@ def named_models(specs: Sequence[str], studies: Studies, labels: Path | None = N
 
 
 def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
-    """Open the checkpoints of each model, by its name.
-
-    Raises:
-        UserError: A model has a checkpoint twice. Seeds of an arm may have equal weights: a linear probe uses no seed.
-    """
+    """Open the checkpoints of each model, by its name."""
     classifiers: dict[str, list[OpenClassifier]] = {}
     for model in models:
         opened = model.open()
@@ -97,10 +90,6 @@ def predictions_of(
 
     The name is that of the model. If the model has several checkpoints, it also tells which one. Logits are of the
     study's classes only, matched by id. `models`, `studies` and `labels` are as for `named_models`.
-
-    Raises:
-        UserError: A name is no model, a model may not be trained, or it does not know one of the classes. Raised before
-            any weights are loaded.
     """
     named = named_models(models, studies, labels)
     studies.make([model.makes for model in named])
@@ -135,9 +124,6 @@ def warn_of_seen(models: Sequence[Named], tests: Sequence[tuple[str, ImageSet]],
 
     Each test is a name and its images. Near copies are searched among real images. For generated ones
     `genrobust audit` does it.
-
-    Raises:
-        UserError: An image cannot be read.
     """
     census = Census(local_folder(studies.out))
     seen = {model: model.find_seen() for model in models}

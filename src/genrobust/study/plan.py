@@ -10,7 +10,7 @@ from genrobust.classifiers import require_clip
 from genrobust.core import REAL, RETRIEVED, RETRIEVED_ALL, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH, UserError
 from genrobust.data import Review, read_review
 from genrobust.recipe import GENERATED, FilterConfig, MixturePart
-from genrobust.study.batch import Batch, in_order
+from genrobust.study.batch import in_order
 from genrobust.study.context import Context
 from genrobust.study.steps.classifier import ClassifierStep
 from genrobust.study.steps.describe import Describe
@@ -71,11 +71,7 @@ class StudyPlan:
         return list(dict.fromkeys(ends))
 
     def dataset(self, name: str) -> Generate:
-        """Return the step that generates the dataset `name`, without its filter, whether an arm mixes it or not.
-
-        Raises:
-            UserError: The recipe has no such dataset.
-        """
+        """Return the step that generates the dataset `name`, without its filter, whether an arm mixes it or not."""
         if name not in self._datasets:
             self._datasets[name] = Generate(self.context, name)
         return self._datasets[name]
@@ -94,11 +90,7 @@ class StudyPlan:
         return self.dataset(name) if self._is_generated(name) else GivenImages(self.context, name)
 
     def images(self, name: str) -> ImageStep:
-        """Return the step that makes the source called `name`.
-
-        Raises:
-            UserError: There are no images to retrieve from, or its filter applies a review of another dataset.
-        """
+        """Return the step that makes the source called `name`."""
         if name not in self._images:
             self._images[name] = self._create_images(name)
         return self._images[name]
@@ -216,19 +208,12 @@ class StudyPlan:
         """Report early if a classifier cannot be trained; makes each network once that trainings start from.
 
         Networks of other arms are not trained yet.
-
-        Raises:
-            UserError: Weights do not fit their network, or it lacks the last layer that the training needs; a
-                network cannot be tested at the size that the recipe names; or there is no room for `train.workers`.
-            GenrobustError: Weights cannot be fetched or loaded.
         """
         trainings = [step for step in self.train(runs) if isinstance(step, Train)]
-        batch = Batch(tuple(trainings))
-        items = [item for item in batch.items() if item.size] if trainings else []
-        self.context.executor.require(max((item.workers for item in items), default=1))
-        left = [trainings[item.key[0]] for item in items]
+        left = [step for step in trainings if not step.is_made()]
         for step in left:
             step.require_size()
+            step.require_styles()
         first: dict[object, Train] = {}
         for step in left:
             if step.origin is None:

@@ -17,9 +17,6 @@ class Tracking:
     """Writes event files: a folder for each training, below `folder`; None writes nothing.
 
     `recipe` is the recipe as YAML, which is shown beside every run.
-
-    Raises:
-        UserError: TensorBoard is not installed.
     """
 
     def __init__(self, folder: Path | None, recipe: str) -> None:

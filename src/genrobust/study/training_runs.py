@@ -86,9 +86,6 @@ def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
     They differ as the models of the robustness testbed do (Taori et al., 2020): in size, training length and amount of
     real data (of `images` in all), and beyond twice as many models as SPANS in the kind of network; none sees
     generated data or more than standard augmentation. A longer grid begins with the shorter one.
-
-    Raises:
-        UserError: The grid does not hold so many models.
     """
     second = SECOND[train.architecture == SECOND[0]]
     second_kwargs = train.model_kwargs if train.architecture.startswith("resnet") else {}

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from genrobust.study.batch import Batch, batches_of
-from genrobust.study.estimates import Cost
 from genrobust.study.executors.work import Item
 from genrobust.study.steps.step import Step
 
@@ -28,7 +27,8 @@ class Row:
     @property
     def steps(self) -> list[Step]:
         """The steps of the items."""
-        return [self.batch.steps[number] for number in dict.fromkeys(item.key[0] for item in self.items)]
+        numbers = dict.fromkeys(item.key[0] for item in self.items)
+        return [self.batch.steps[number] for number in numbers]
 
     @property
     def total(self) -> int:
@@ -51,9 +51,9 @@ class Row:
         """Return the seconds that are left; None if a rate is not known."""
         return self.batch.seconds(self.left)
 
-    def costs(self) -> list[Cost]:
-        """Return the cost of each item that is left."""
-        return [self.batch.cost(item) for item in self.left]
+    def disk(self) -> float:
+        """Return about how many bytes the missing results take."""
+        return sum(self.batch.cost(item).disk for item in self.left)
 
 
 def list_rows(steps: Sequence[Step]) -> list[Row]:
@@ -85,5 +85,5 @@ def seconds_left(rows: Iterable[Row]) -> tuple[float, bool]:
 
 
 def disk(rows: Sequence[Row]) -> int:
-    """Return about how many bytes the results of `rows` will take."""
-    return round(sum(cost.disk for row in rows for cost in row.costs()))
+    """Return about how many bytes the missing results of `rows` take."""
+    return round(sum(row.disk() for row in rows))

@@ -3,5 +3,4 @@ from .mixed_images import Source as Source
 from .mixture import Mixture as Mixture
 from .packed import PACKING as PACKING, PackedImages as PackedImages, to_pack as to_pack
 from .random_crops import RESIZING as RESIZING
-from .team import team_of as team_of
 from .training_job import TrainingJob as TrainingJob

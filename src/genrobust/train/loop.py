@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,7 +26,6 @@ from genrobust.classifiers import (
     val_top1,
 )
 from genrobust.core import (
-    GenrobustError,
     UserError,
     feed,
     hashed_seed,
@@ -42,7 +40,6 @@ from genrobust.store import PARTS, KeptParts, Maker
 from genrobust.train.batch_augmentation import border_color, make_augment, make_mix
 from genrobust.train.optimizer import compile_network, explain_compilation, make_optimizer
 from genrobust.train.probe import Probe, fit_probe
-from genrobust.train.team import ALONE, Team
 from genrobust.train.training_job import NOUN, RUN, Progress, TrainingJob, save_trained
 
 # A linear schedule starts at this share of the peak learning rate, like FFCV's "cyclic" schedule.
@@ -57,7 +54,7 @@ def watch_nothing(step: int, metrics: Mapping[str, float]) -> None:
     """Ignore the metrics."""
 
 
-def train(job: TrainingJob, watch: Watch = watch_nothing, team: Team = ALONE) -> Path:
+def train(job: TrainingJob, watch: Watch = watch_nothing) -> Path:
     """Train a classifier, save it as a checkpoint in the folder `job.out`, and return that folder.
 
     A killed training resumes from its last saved state and ends in the same weights, bit for bit on the same machine.
@@ -67,8 +64,6 @@ def train(job: TrainingJob, watch: Watch = watch_nothing, team: Team = ALONE) ->
     Args:
         watch: Called about every tenth step, and before a state is saved, with the number of finished steps and with
             `loss`, `learning_rate` and, after a validation, `val_top1` in percent.
-        team: The processes that train this classifier together. Each takes its rows of every batch, with its own
-            augmentation and batch-norm statistics. Only the main process validates, saves and calls `watch`.
 
     Raises:
         UserError: `job.val` is empty although ``keep: best`` needs it, or `job.out` holds another training.
@@ -82,14 +77,13 @@ def train(job: TrainingJob, watch: Watch = watch_nothing, team: Team = ALONE) ->
     job = replace(job, config=resolved_here(job.config.effective, device.type))
 
     manifest = checkpoint_manifest(job.inputs, *_makers(job))
-    broadcast = partial(team.broadcast, device=device)
-    with repeatable(), claim_training(job.out, manifest, team.is_main, broadcast) as is_finished:
-        if not is_finished:
-            Training(job, device, watch, team).run()
-        elif team.is_main:
+    with repeatable(), claim_training(job.out, manifest) as is_finished:
+        if is_finished:
             job.require_same_training()
+        else:
+            Training(job, device, watch).run()
     if device.type == "cuda":
-        # Compiled networks and DDP hold reference cycles, which would keep GPU memory.
+        # Compiled networks hold reference cycles, which would keep GPU memory.
         gc.collect()
     return job.out
 
@@ -104,11 +98,9 @@ def _makers(job: TrainingJob) -> list[Maker]:
 class Training:
     """One training of `job` on `device`."""
 
-    def __init__(
-        self, job: TrainingJob, device: torch.device, watch: Watch = watch_nothing, team: Team = ALONE
-    ) -> None:
+    def __init__(self, job: TrainingJob, device: torch.device, watch: Watch = watch_nothing) -> None:
         self.job, self.config, self.mixture = job, job.config, job.mixture
-        self.device, self.watch, self.team = device, watch, team
+        self.device, self.watch = device, watch
         self.description = job.describe()
         self.steps = job.steps
         self.warmup = job.config.warmup_for(len(job.mixture))
@@ -137,9 +129,8 @@ class Training:
         save_trained(self.job, self.model, self.progress, penalty=probe.penalty)
 
     def fit_probe(self) -> Probe:
-        """Replace the last layer by a linear probe. The main process keeps features until the probe is fitted."""
-        folder = self.job.out / PARTS if self.team.is_main else None
-        parts = KeptParts(folder, self.description[RUN])
+        """Replace the last layer by a linear probe. The features are kept until it is fitted."""
+        parts = KeptParts(self.job.out / PARTS, self.description[RUN])
         return fit_probe(self.model, self.mixture, self.job.val, self.config, self.device, parts)
 
     def train(self) -> None:
@@ -160,9 +151,8 @@ class Training:
                 shown.advance(note=note)
                 if is_checked and self.is_saved(step + 1):
                     self.save()
-        if self.team.is_main:
-            self.average.module.load_state_dict(self.best)
-            save_trained(self.job, self.average.module, self.progress, self.initial_weights)
+        self.average.module.load_state_dict(self.best)
+        save_trained(self.job, self.average.module, self.progress, self.initial_weights)
 
     def prepare(self) -> None:
         """Create the weight average, the optimizer and the augmentations. Fit the linear probe of LP-FT."""
@@ -183,22 +173,21 @@ class Training:
         self.scaler = LossScaler(self.device, config.precision)
         self.optimizer = make_optimizer(self.model, config, self.scaler)
         compile_network(self.model, config)
-        self.shared = self.team.wrap_ddp(self.model)
         self.state = TrainingState(self.job.out, self.description, NOUN, self.optimizer, self.scaler)
         first_images, _ = self.mixture.batch(self.job.seed, 0)
         self.augment = make_augment(config, border_color(first_images))
         self.mix = make_mix(config, len(self.job.labels))
 
     def read_batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Read this process's rows of a batch: images uint8 [B, 3, S, S], labels int64 [B]."""
+        """Read a batch: images uint8 [B, 3, S, S], labels int64 [B]."""
         size = self.config.size_at(step, self.steps)
-        return self.mixture.batch(self.job.seed, step, size, self.team.rows)
+        return self.mixture.batch(self.job.seed, step, size)
 
     def train_step(self, step: int, images: Tensor, labels: Tensor) -> Tensor:
         """Train one step on a batch, and return the loss, a scalar on the device."""
-        # Augmentation and dropout depend only on the seed, the step and the process of a team.
-        torch.manual_seed(hashed_seed(self.job.seed, "step", step, *self.team.seed_suffix))
-        self.shared.train()
+        # Augmentation and dropout depend only on the seed and the step.
+        torch.manual_seed(hashed_seed(self.job.seed, "step", step))
+        self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step, self.steps, self.warmup)
 
@@ -206,15 +195,14 @@ class Training:
         images, targets = self.mix(images, labels.to(self.device))
         images = images.contiguous(memory_format=torch.channels_last)
         with autocast(self.device, self.config.precision):
-            logits = self.shared(images)
+            logits = self.model(images)
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.config.label_smoothing)
 
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if self.team.is_main:
-            self.average.update(self.model, step=step + 1)
+        self.average.update(self.model, step=step + 1)
         return loss.detach()
 
     def is_validated(self, done: int) -> bool:
@@ -226,7 +214,7 @@ class Training:
         return saves or done % LOOK_EVERY == 0 or self.is_validated(done)
 
     def is_saved(self, done: int) -> bool:
-        return self.team.is_main and done != self.steps and self.state.is_due(done, self.config.save_every)
+        return done != self.steps and self.state.is_due(done, self.config.save_every)
 
     def check_and_validate(self, loss: Tensor) -> str:
         """Check the loss, validate if due, and call `watch`. Returns a note for the progress bar.
@@ -235,17 +223,16 @@ class Training:
             GenrobustError: The loss is NaN or infinite, or gradients overflow at every scale of the loss.
         """
         done = self.progress.step
-        mean_loss = float(self.team.mean(loss))
+        mean_loss = float(loss)
         if not math.isfinite(mean_loss):
             raise self.state.diverged(f"the loss is {mean_loss}", done, self.config)
         if self.scaler.is_hopeless:
             raise self.state.diverged("the gradients overflow at any scale of the loss", done, self.config)
-        if self.team.is_main:
-            rate = learning_rate(self.config, done - 1, self.steps, self.warmup)
-            metrics = {"loss": mean_loss, "learning_rate": rate}
-            if self.is_validated(done):
-                metrics |= self.validate(mean_loss)
-            self.watch(done, metrics)
+        rate = learning_rate(self.config, done - 1, self.steps, self.warmup)
+        metrics = {"loss": mean_loss, "learning_rate": rate}
+        if self.is_validated(done):
+            metrics |= self.validate(mean_loss)
+        self.watch(done, metrics)
         return f"loss {mean_loss:.3f}  {self.describe_validation()}".rstrip()
 
     def describe_validation(self) -> str:
@@ -311,23 +298,18 @@ class Training:
 
         Raises:
             UserError: The state belongs to another training.
-            GenrobustError: The state is damaged, or nodes do not share the folder.
+            GenrobustError: The state is damaged.
         """
-        saved = self.state.load(self.team.is_main)
-        if saved is not None:
-            progress, weights = saved
-            self.progress = Progress(**progress)
-            self.model.load_state_dict(weights["model"])
-            self.average.module.load_state_dict(weights["ema"])
-            # A group without tensors is not in the file.
-            self.best = weights.get("best", {})
-            self.initial_weights = weights.get("before", {})
-        step = self.team.broadcast(self.progress.step, self.device)
-        if step != self.progress.step:
-            raise GenrobustError(
-                f"{self.job.out} is at step {self.progress.step} on one node and at step {step} on another: "
-                "choose an --out on a disk that all nodes share"
-            )
+        saved = self.state.load()
+        if saved is None:
+            return
+        progress, weights = saved
+        self.progress = Progress(**progress)
+        self.model.load_state_dict(weights["model"])
+        self.average.module.load_state_dict(weights["ema"])
+        # A group without tensors is not in the file.
+        self.best = weights.get("best", {})
+        self.initial_weights = weights.get("before", {})
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int, warmup: int) -> float:

@@ -112,22 +112,20 @@ class Mixture:
                 weights[cell] = stream_share / len(stream.cells) / len(cell)
         return weights
 
-    def batch(self, seed: int, step: int, size: int | None = None, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
+    def batch(self, seed: int, step: int, size: int | None = None) -> tuple[Tensor, Tensor]:
         """Read batch `step`, a pure function of `seed` and `step`.
 
         Args:
             size: Side of random crops in pixels; by default the mixture's `image_size`.
-            rows: Rows of the batch to read. Each row is the same as in the whole batch.
 
         Returns:
             Images uint8 [B, 3, S, S], channels last in memory, and labels int64 [B].
         """
         import torch
 
-        drawn = self.indices(seed, step)
-        indices = drawn[rows]
+        indices = self.indices(seed, step)
         if self._crops is not None:
-            crops = draw_crops(seed, step, len(drawn))[rows]
+            crops = draw_crops(seed, step, len(indices))
             pixels = self._crops.read(indices, crops, size or self.image_size)
         else:
             assert self._squares is not None

@@ -63,38 +63,3 @@ class Scribe:
 
 def work(folder: Path, *keys: str) -> Work:
     return Work("writing", [Item(key, f"job {key}", SIZE) for key in keys], Scribe(folder))
-
-
-@dataclass(frozen=True)
-class Meeting:
-    """Loads what several processes do together: they add up their ranks, and write into `folder` who they are.
-
-    Of the keys "mistake" and "hang", the second process does what they say.
-    """
-
-    folder: Path
-
-    def __call__(self) -> Callable[[Sequence[str]], None]:
-        return self.meet
-
-    def meet(self, keys: Sequence[str]) -> None:
-        import torch
-        from torch import distributed
-
-        rank, size = distributed.get_rank(), distributed.get_world_size()
-        for key in keys:
-            (self.folder / f"try-{key}-{rank}-of-{size}").write_text(str(os.getpid()))
-            (self.folder / f"gpu-{key}-{rank}").write_text(str(os.environ.get("CUDA_VISIBLE_DEVICES")))
-            if key == "hang":
-                (self.folder / f"hanging-{os.getpid()}").touch()
-            if rank == 1 and key == "hang":
-                threading.Event().wait()
-            if rank == 1 and key == "mistake":
-                raise UserError("this is wrong")
-            ranks = torch.tensor(rank)
-            distributed.all_reduce(ranks)
-            assert int(ranks) == sum(range(size))
-
-
-def meetings(folder: Path, *keys: str, size: int = 2) -> Work:
-    return Work("meeting", [Item(key, f"job {key}", 1, workers=size) for key in keys], Meeting(folder))

@@ -1,7 +1,6 @@
 """Worker processes on this machine: what dies is tried again, what fails ends the work, and nothing outlives it."""
 
 import json
-import logging
 import os
 import re
 import signal
@@ -13,20 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from scribe import SIZE, meetings, work
+from scribe import SIZE, work
 from small import (
-    assert_same_up_to_rounding,
     children,
     count_of,
     gone,
-    kill_while_training,
-    of_two,
     recipe_of,
-    second_of,
     watching,
-    written,
 )
-from small_study import SHORT, contents, genrobust
+from small_study import SHORT, contents
 
 from genrobust.core import GenrobustError, UserError, counting
 from genrobust.recipe import load_recipe
@@ -173,22 +167,20 @@ sys.path[:0] = {path!r}
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 raise_at_signals()
-from scribe import meetings, work
+from scribe import work
 from small import recipe_of
 from genrobust.study.executors import local_processes as local
 local.PRELOAD, local.PRELOAD_TO_GENERATE = [], []  # these jobs need none of it
 if __name__ == "__main__":
-    local.Processes(recipe_of(device="cpu"), 2).run({work})
+    local.Processes(recipe_of(device="cpu"), 2).run(work(Path(sys.argv[1]), "hang:a", "hang:b"))
 """
-APART, TOGETHER = 'work(Path(sys.argv[1]), "hang:a", "hang:b")', 'meetings(Path(sys.argv[1]), "hang")'
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("jobs", [APART, TOGETHER], ids=["apart", "together"])
-def test_workers_end_with_the_command(tmp_path, signal_, jobs):
+def test_workers_end_with_the_command(tmp_path, signal_):
     script, out = tmp_path / "command.py", tmp_path / "out"
-    script.write_text(COMMAND.format(path=[str(Path(__file__).parents[n]) for n in (0, 2)], work=jobs))
+    script.write_text(COMMAND.format(path=[str(Path(__file__).parents[n]) for n in (0, 2)]))
     out.mkdir()
     words = [sys.executable, script, out]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as command:
@@ -235,67 +227,6 @@ def test_neither_the_number_of_workers_nor_killed_ones_change_a_byte(tmp_path):
     alone, together = ({name: contents(out / name) for name in stages} for out in (here, there))
     assert all(alone.values())
     assert alone == together
-
-
-@pytest.mark.thorough
-def test_a_killed_process_costs_no_bit_of_what_two_learn_as_one(write_folder, tmp_path, caplog):
-    recipe, out = of_two(write_folder), tmp_path / "whole"
-    said = genrobust("train", written(recipe, tmp_path), "--out", out, "--workers", 2)
-    assert "Warning" not in said.stderr
-
-    study = Study(recipe, tmp_path / "killed", executor=Processes(recipe, 2))
-    both, alone = study.runs()
-    with caplog.at_level(logging.WARNING):
-        kill_while_training(study, both, lambda: second_of(children()))
-    together, alone = study.train([both, alone])
-    assert [text.partition(":")[0] for text in caplog.messages] == ["real, seed 0"]
-    assert caplog.messages[0].endswith("it is tried again")
-    assert contents(tmp_path / "killed") == contents(out)
-    assert_same_up_to_rounding(together, alone)
-
-
-def members(folder, key, size=2):
-    """The processes of a group, by their rank."""
-    return [int((folder / f"try-{key}-{rank}-of-{size}").read_text()) for rank in range(size)]
-
-
-@pytest.mark.thorough
-def test_a_mistake_of_the_users_ends_the_group(tmp_path):
-    with pytest.raises(UserError, match="this is wrong"):
-        workers(3).run(meetings(tmp_path, "mistake", "a"))
-    assert gone(members(tmp_path, "mistake"))
-    assert not (tmp_path / "try-a-0-of-2").exists()
-
-
-@pytest.fixture
-def pair(monkeypatch):
-    """Four workers on two GPUs, with nothing to compute on."""
-    monkeypatch.setattr(processes, "_gpus", lambda device: ["0", "GPU-7f"])
-    return Processes(recipe_of(device="cpu"), 4)
-
-
-@pytest.mark.thorough
-def test_each_of_a_group_has_a_gpu_of_its_own(pair, tmp_path):
-    pair.run(meetings(tmp_path, "a"))
-    assert [(tmp_path / f"gpu-a-{rank}").read_text() for rank in range(2)] == ["0", "GPU-7f"]
-    with pytest.raises(UserError, match=r"3 processes .* for 2 here: lower train.workers"):
-        pair.require(3)
-
-
-def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(write_folder, tmp_path):
-    words = ("train", written(of_two(write_folder), tmp_path), "--out", tmp_path / "out")
-    genrobust(*words, "--executor", "local", "--workers", 1, code=2, said="there is room for 1 here")
-    assert count_of(tmp_path, "out/checkpoints/*") == 0
-    more = ("pictograms", "--quick", "--set", "train.workers=2", "--workers", 1, "--out", tmp_path / "run")
-    for command in ("run", "train"):
-        genrobust(command, *more, code=2, said="--workers 2")
-        assert count_of(tmp_path, "run/generated/*/*.tar") == 0, "no image was generated first"
-
-
-def test_one_gpu_is_for_one_worker(monkeypatch):
-    monkeypatch.setattr(processes, "_gpus", lambda device: None)
-    with pytest.raises(UserError, match="set device to cuda or cpu"):
-        Processes(recipe_of(device="cpu"), 2).require(2)
 
 
 @pytest.fixture

@@ -24,13 +24,8 @@ from scribe import SIZE, work
 from small import (
     NODE,
     another_node,
-    assert_same_up_to_rounding,
     count_of,
-    kill_while_training,
-    of_two,
     recipe_of,
-    second_of,
-    tasks,
     written,
 )
 from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobust, listens_to_ctrl_c
@@ -253,36 +248,3 @@ def test_nodes_with_copies_of_their_own_make_what_one_machine_makes(
     made = [{p.name for p in (tmp_path / f"node {n}").rglob("*.tar")} for n in (1, 2)]
     assert all(made), "both of them drew"
     assert list((tmp_path / "home").rglob("*.tar")) == [], "who reads no images fetches none"
-
-
-@pytest.fixture
-def pair(write_folder):
-    """A recipe whose classifier two workers train together."""
-    return of_two(write_folder, executor="ray", num_cpus=1)
-
-
-def test_a_killed_process_costs_no_bit_of_what_two_learn_as_one(pair, cluster, tmp_path, caplog):
-    file, out = written(pair, tmp_path), tmp_path / "whole"
-    genrobust("train", file, "--out", out, "--executor", "local", "--workers", 2)
-    study = Study(pair, tmp_path / "killed", executor=ray_of(pair, address=cluster.address, num_cpus=1))
-    both, alone = study.runs()
-    with caplog.at_level(logging.WARNING), another_node(cluster, num_cpus=2):  # where both have room
-        kill_while_training(
-            study, both, lambda: second_of([id for node in tasks(cluster, "_run_on_node") for id in node])
-        )
-        together, alone = study.train([both, alone])
-    (message,) = caplog.messages
-    assert message.startswith("real, seed 0: one of its processes died") and message.endswith("; it is tried again")
-    assert contents(tmp_path / "killed") == contents(out), "without Ray they learn the same"
-    assert_same_up_to_rounding(together, alone)
-
-
-def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(pair, cluster, tmp_path):
-    words = ("train", written(pair, tmp_path), "--out", tmp_path / "out")
-    on_ray = ("--executor", "ray", "--address", cluster.address)
-    for more, why in (
-        (("--set", "train.batch_size=7"), "train: workers: 2 cannot share a batch_size of 7 equally"),
-        (on_ray, "and there is room for 1 here: lower train.workers"),
-    ):
-        genrobust(*words, *more, code=2, said=why)
-    assert count_of(tmp_path, "out/checkpoints/*") == 0

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from scribe import meetings, work
+from scribe import work
 from small import recipe_of, written
 from small_study import CLASSES, REAL, folders_section
 
@@ -54,10 +54,8 @@ def run_script(text, tmp_path, *words):
 
 
 @pytest.mark.thorough
-def test_workers_and_groups(planted, tmp_path):
-    executor = Processes(recipe_of(device="cpu"), 2)
-    executor.run(work(tmp_path, "write:a", "write:b"))
-    executor.run(meetings(tmp_path, "a"))
+def test_workers(planted, tmp_path):
+    Processes(recipe_of(device="cpu"), 2).run(work(tmp_path, "write:a", "write:b"))
 
 
 @pytest.mark.thorough

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from scribe import meetings, work
+from scribe import work
 from small import count_of, recipe_of, written
 from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobust
 
@@ -72,12 +72,6 @@ def test_a_study_is_that_of_one_process(write_folder: Callable[..., Path], tmp_p
         return {name: of for name, of in contents(folder).items() if not name.startswith("slurm/")}
 
     assert results(tmp_path / "slurm") == results(tmp_path / "here")
-
-
-@pytest.mark.thorough
-def test_several_processes_of_a_job_do_it_together(slurm, tmp_path: Path) -> None:
-    slurm.run(meetings(tmp_path, "a"))
-    assert [count_of(tmp_path, f"try-a-{rank}-of-2") for rank in range(2)] == [1, 1]
 
 
 SCRIPTS = {  # of a SLURM of one node, which starts at once what it is sent

@@ -39,7 +39,6 @@ def icons(write_folder, generator, tmp_path, monkeypatch):
     """Writes the recipe, with images of three classes and a tiny generator, or those of Pictograms."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("genrobust.tools.tune.tuning.SHORTEST", 5)
-    monkeypatch.setattr("genrobust.cli.opening.measure", lambda rows: None)  # with no rate, the rounds are the shortest
     sets = ("train", "test", "solid", "pixel")
     folders = folders_section({name: write_folder(name, name, 6, CLASSES) for name in sets})
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,29 +42,24 @@ class LossScaler(torch.amp.GradScaler):
 
 
 @contextmanager
-def claim_training(
-    out: Path, manifest: Manifest, is_main: bool = True, broadcast: Callable[[bool], bool] = bool
-) -> Iterator[bool]:
+def claim_training(out: Path, manifest: Manifest) -> Iterator[bool]:
     """Lock the folder `out` for the training that `manifest` describes. Do nothing if the training is finished.
 
-    Of processes that train together, the main one writes to `out`, and `broadcast` returns its value in each.
 
     Yields:
         Whether `out` holds a finished training. The caller checks that it is the same one.
     """
     make_folder(out)
     artifact = Artifact(out)
-    if broadcast(artifact.fetch().is_finished):
-        if is_main:
-            artifact.clean()
+    if artifact.fetch().is_finished:
+        artifact.clean()
         yield True
         return
-    with lock(out) if is_main else nullcontext():
-        if is_main:
-            remove_leftovers(out, below=True)
-            artifact.begin(manifest)
+    with lock(out):
+        remove_leftovers(out, below=True)
+        artifact.begin(manifest)
         # Another process may have finished before this one got the lock.
-        yield broadcast(artifact.is_finished)
+        yield artifact.is_finished
 
 
 def require_same_job(saved: Mapping[str, Any], job: Mapping[str, Any], out: Path, noun: str) -> None:
@@ -135,22 +130,18 @@ class TrainingState:
         self._saved_step, self._saved_at = progress["step"], time.monotonic()
         self._saving_s = self._saved_at - began
 
-    def load(self, is_main: bool = True) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
+    def load(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
         """Restore the optimizer and the scaler, and return the saved progress and groups. None if nothing is saved.
 
-        The main process also removes states that a killed process neither recorded nor removed. Tensors are mapped from
-        the file, and only copies of them take memory.
+        Also removes states that a killed process neither recorded nor removed. Tensors are mapped from the file, and
+        only copies of them take memory.
         """
         artifact = Artifact(self.folder).fetch()
-        if not artifact.is_begun:
-            # Of processes that train together, this one does not see the folder of the main process.
-            return None
         manifest = artifact.manifest()
         about = manifest.about
-        if is_main:
-            for path in self.folder.glob("state-*.safetensors"):
-                if path.name not in manifest.files:
-                    artifact.discard(path.name)
+        for path in self.folder.glob("state-*.safetensors"):
+            if path.name not in manifest.files:
+                artifact.discard(path.name)
         if "progress" not in about:
             return None
         require_same_job(about["job"], self._job, self.folder, self._noun)

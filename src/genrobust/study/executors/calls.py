@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
 import os
 import pickle
-import sys
-import tempfile
-import threading
 import time
 import traceback
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
 
-from genrobust.core import GenrobustError, counting, is_out_of_memory, one_line, worker_environment
+from genrobust.core import GenrobustError, counting, worker_environment
 from genrobust.study.executors.work import MakeItems
 
 REPORT_EVERY_S = 0.2  # progress
-PATIENCE_S = 7 * 24 * 3600  # processes that train together wait for each other, even during a long validation
-VISIBLE = "CUDA_VISIBLE_DEVICES"
-# For processes that train together: Gloo and NCCL would listen on the network, and DDP would warn of
-# `find_unused_parameters`, which `Team.wrap_ddp` needs.
-LOOPBACK = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
-TOGETHER = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
-TOGETHER |= {"GLOO_SOCKET_IFNAME": LOOPBACK, "NCCL_SOCKET_IFNAME": LOOPBACK} if LOOPBACK else {}
 
 
 class WorkerDied(GenrobustError):
@@ -68,13 +54,12 @@ class Files(Channel):
 
 @dataclass(frozen=True)
 class Call:
-    """Items for another process, or for several that make them together.
+    """Items for another process.
 
     Attributes:
         load: Pickled, the function that returns what makes items.
         number: The number by which `channel` knows the call.
         folder: The folder that paths are relative to, on nodes that have it.
-        processes: How many processes make the items together.
     """
 
     load: bytes
@@ -84,19 +69,19 @@ class Call:
     channel: Channel
     threads: int
     folder: str
-    processes: int = 1
 
 
-Result = float | Exception  # the seconds of a call without loading, or why it failed
+# The seconds of a call without loading, or the error that ended it.
+Result = float | Exception
 
 
 def run_call(call: Call) -> Result:
-    """Make the items of a call in this process, or in processes that it starts."""
+    """Make the items of a call in this process, and return its result."""
     try:
         with suppress(OSError):
             os.chdir(call.folder)
         os.environ.update(worker_environment(call.threads))
-        return _run_here(call) if call.processes == 1 else _run_together(call)
+        return _make_items(call)
     except Exception as error:
         return portable(error)
 
@@ -122,8 +107,8 @@ def _loaded(load: bytes) -> MakeItems:
     return make
 
 
-def _run_here(call: Call, reports: bool = True) -> float:
-    """Make the items of `call` in this process; returns the seconds without loading."""
+def _make_items(call: Call) -> float:
+    """Make the items of `call`, report progress, and return the seconds without loading."""
     done = found = 0
     reported_at = 0.0
 
@@ -131,7 +116,7 @@ def _run_here(call: Call, reports: bool = True) -> float:
         nonlocal done, found, reported_at
         done += more
         found += more if reused else 0
-        if reports and time.monotonic() - reported_at > REPORT_EVERY_S:
+        if time.monotonic() - reported_at > REPORT_EVERY_S:
             call.channel.send(call.number, done, found)
             reported_at = time.monotonic()
 
@@ -140,74 +125,3 @@ def _run_here(call: Call, reports: bool = True) -> float:
     with counting(call.unit, count):
         make(call.keys)
     return time.monotonic() - began
-
-
-def _run_together(call: Call) -> float:
-    """Run `call` in processes that torch starts. All end as soon as one fails.
-
-    Raises:
-        WorkerDied: One of them died, or failed because another one died.
-    """
-    from torch.multiprocessing import ProcessExitedException, ProcessRaisedException, spawn
-
-    # It would log each process that it ends.
-    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
-    pipes = [multiprocessing.Pipe(duplex=False) for _ in range(call.processes)]
-    senders = [sender for _, sender in pipes]
-    died: Exception | None = None
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        # The channel of Ray works in this process only.
-        of_ranks = replace(call, channel=Files(Path(folder)))
-        group = spawn(_run_rank, (of_ranks, folder, senders), call.processes, join=False)
-        try:
-            while not group.join(REPORT_EVERY_S):
-                for number, done, found in of_ranks.channel.receive({call.number}):
-                    call.channel.send(number, done, found)
-        except (ProcessExitedException, ProcessRaisedException) as error:
-            died = error
-    results: list[Result] = []
-    for receiver, sender in pipes:
-        sender.close()
-        with suppress(EOFError):
-            results.append(receiver.recv())
-    if died is None:
-        return max(result for result in results if isinstance(result, float))
-    errors = [result for result in results if isinstance(result, Exception)]
-    for cause in errors:
-        if isinstance(cause, GenrobustError) or is_out_of_memory(cause):
-            raise cause
-    raise WorkerDied(f"one of its processes died: {one_line([*errors, died][0])}") from died
-
-
-def _run_rank(rank: int, call: Call, folder: str, results: Sequence[Connection]) -> None:
-    """Run `call` as one of its processes, with one of the GPUs that all of them see."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    end_with(parent.sentinel)
-    os.environ.update(TOGETHER)
-    gpus = os.environ.get(VISIBLE)
-    if gpus:
-        os.environ[VISIBLE] = gpus.split(",")[rank]
-    from torch import cuda, distributed
-
-    try:
-        # NCCL runs on Linux only. Gloo averages on GPUs, too, but slowly.
-        backend = "nccl" if gpus and sys.platform == "linux" and cuda.is_available() else "gloo"
-        patience = timedelta(seconds=PATIENCE_S)
-        distributed.init_process_group(backend, f"file://{folder}/meeting", patience, call.processes, rank)
-        results[rank].send(_run_here(call, reports=rank == 0))
-        # Not after a failure: it would wait for the others.
-        distributed.destroy_process_group()
-    except Exception as error:
-        results[rank].send(portable(error))
-        raise
-
-
-def end_with(other: Connection | int) -> None:
-    """End this process as soon as `other`, a connection or the handle of a process, closes at its other end."""
-
-    def watch() -> None:
-        wait([other])
-        os._exit(1)
-
-    threading.Thread(target=watch, name="end", daemon=True).start()

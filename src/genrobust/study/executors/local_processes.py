@@ -12,9 +12,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import cycle, islice
+from itertools import cycle
 from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from queue import SimpleQueue
 from types import ModuleType
@@ -22,13 +22,14 @@ from typing import Any
 
 from genrobust.core import UserError, cores, device_kind, free_memory, worker_environment
 from genrobust.recipe import EXECUTORS, Recipe, WorkerCount
-from genrobust.study.executors.calls import VISIBLE, Call, Result, WorkerDied, end_with, run_call
+from genrobust.study.executors.calls import Call, Result, WorkerDied, run_call
 from genrobust.study.executors.this_process import ExecutorConfig, Local
 from genrobust.study.executors.work import Work
 from genrobust.study.executors.workers import Submit, Workers
 
 WORKER_BYTES = 2_000_000_000  # libraries, a small network and its images: 1.3 to 1.8 GB measured
 WORKERS = "GENROBUST_WORKERS"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 # On Linux a server imports the modules below once, and each worker is a fork of it. On other systems, a process with
 # torch cannot be forked safely, so each worker starts from nothing.
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
@@ -76,11 +77,6 @@ class Processes(Workers):
         """Return how many processes work at the same time."""
         return self._count
 
-    def together(self) -> int:
-        if self._gpus is None:
-            return 1
-        return min(self._count, len(self._gpus) or self._count)
-
     def prepare(self) -> None:
         if self._count > 1 and METHOD == "forkserver":
             multiprocessing.set_forkserver_preload(self._preload)
@@ -91,8 +87,7 @@ class Processes(Workers):
 
     def run(self, work: Work) -> None:
         """Make all items of `work`; in this process if there is only one item or one worker."""
-        is_single = all(item.workers == 1 for item in work.items)
-        if work.alone or (is_single and min(len(work.items), self._fitting(work.memory)) <= 1):
+        if work.alone or min(len(work.items), self._fitting(work.memory)) <= 1:
             Local.run(self, work)
             torch = sys.modules.get("torch")
             if self._gpus and torch:
@@ -105,15 +100,15 @@ class Processes(Workers):
             super().run(work)
 
     @contextmanager
-    def pool(self, work: Work, processes: int) -> Iterator[Submit]:
+    def pool(self, work: Work) -> Iterator[Submit]:
         """Open threads that each keep one worker busy; all workers end when `alive` is closed."""
         ends, alive = multiprocessing.Pipe(duplex=False)
         idle: SimpleQueue[_Worker] = SimpleQueue()
-        count = max(1, self._fitting(work.memory) // processes)
-        gpus = cycle(self._gpus or ())
+        count = self._fitting(work.memory)
+        gpus = cycle(self._gpus or [""])
         starting = threading.Lock()
         for _ in range(count):
-            idle.put(_Worker(ends, ",".join(islice(gpus, processes)), starting))
+            idle.put(_Worker(ends, next(gpus), starting))
 
         def run_in_worker(call: Call) -> Result:
             worker = idle.get()
@@ -147,9 +142,9 @@ class Processes(Workers):
 class _Worker:
     """A process that runs one call after another. A new process replaces it after a failure."""
 
-    def __init__(self, ends: Connection, gpus: str, starting: threading.Lock) -> None:
+    def __init__(self, ends: Connection, gpu: str, starting: threading.Lock) -> None:
         self._ends = ends
-        self._gpus = gpus
+        self._gpu = gpu
         # Held while a process starts.
         self._starting = starting
         self._process: multiprocessing.process.BaseProcess | None = None
@@ -159,7 +154,7 @@ class _Worker:
         if self._process is None:
             context: Any = multiprocessing.get_context(METHOD)
             self._calls, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs, self._ends, self._gpus))
+            self._process = context.Process(target=_serve, args=(theirs, self._ends, self._gpu))
             with self._starting, _main_hidden():
                 self._process.start()
             theirs.close()
@@ -251,8 +246,8 @@ def _start_servers() -> None:
 # In a worker:
 
 
-def _serve(calls: Connection, ends: Connection, gpus: str) -> None:
-    """Run calls until the command ends this process, or ends itself."""
+def _serve(calls: Connection, ends: Connection, gpu: str) -> None:
+    """Run calls on `gpu`, "" for a CPU, until the command ends this process, or ends itself."""
     from tqdm import tqdm
 
     # The default lock of tqdm is a semaphore, which a killed worker would leave behind, with a warning.
@@ -260,10 +255,20 @@ def _serve(calls: Connection, ends: Connection, gpus: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    if gpus:
-        os.environ[VISIBLE] = gpus
-    end_with(ends)
+    if gpu:
+        os.environ[VISIBLE] = gpu
+    _end_with(ends)
     # The end of the command closes `calls`.
     with suppress(EOFError):
         while True:
             calls.send(run_call(calls.recv()))
+
+
+def _end_with(ends: Connection) -> None:
+    """End this process as soon as `ends` closes at its other end."""
+
+    def watch() -> None:
+        wait([ends])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end", daemon=True).start()

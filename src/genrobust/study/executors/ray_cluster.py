@@ -70,11 +70,7 @@ class RayConfig(ExecutorConfig):
 
 
 class Ray(Workers):
-    """Workers of a cluster, or of a Ray that is started on this machine only.
-
-    Raises:
-        UserError: No cluster answers, or no node has the CPUs and GPUs of a worker.
-    """
+    """Workers of a cluster, or of a Ray that is started on this machine only."""
 
     here = False
     # Another node may have the memory or disk space that this one lacks.
@@ -134,9 +130,6 @@ class Ray(Workers):
         """Return how many items are made at the same time, if nobody else uses the cluster."""
         return max(1, sum(self._rooms().values()))
 
-    def together(self) -> int:
-        return 1 if self._device == "mps" or 0 < self._gpus < 1 else max(self._rooms().values(), default=1)
-
     @contextmanager
     def channel(self) -> Iterator[_Queued]:
         from ray.util.queue import Queue
@@ -150,9 +143,9 @@ class Ray(Workers):
             queue.shutdown(force=True)
 
     @contextmanager
-    def pool(self, work: Work, processes: int) -> Iterator[Submit]:
+    def pool(self, work: Work) -> Iterator[Submit]:
         ray = _ray()
-        task = ray.remote(num_cpus=self._cpus * processes, num_gpus=self._gpus * processes, max_retries=0)(_run_on_node)
+        task = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0)(_run_on_node)
         begun: list[tuple[Any, Future[Result]]] = []
 
         def submit(calls: Sequence[Call]) -> list[Future[Result]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,18 +84,10 @@ class Slurm(Workers):
         """Return how many jobs run at the same time, if the cluster has room."""
         return self._config.at_once
 
-    def together(self) -> int:
-        # SLURM itself refuses a job that is too large for every node.
-        return sys.maxsize
-
     @contextmanager
-    def pool(self, work: Work, processes: int) -> Iterator[Submit]:
-        """Submit calls as one array.
-
-        Raises:
-            UserError: SLURM refuses them.
-        """
-        executor = self._executor(processes)
+    def pool(self, work: Work) -> Iterator[Submit]:
+        """Submit calls as one array."""
+        executor = self._executor()
         jobs: list[Any] = []
 
         def submit(calls: Sequence[Call]) -> list[Any]:
@@ -112,8 +103,8 @@ class Slurm(Workers):
                 if not job.done():
                     job.cancel(check=False)
 
-    def _executor(self, processes: int) -> submitit.AutoExecutor:
-        """Configure submitit for jobs of so many `processes` each."""
+    def _executor(self) -> submitit.AutoExecutor:
+        """Configure submitit as the section `execute` says."""
         import submitit
 
         config = self._config
@@ -124,13 +115,13 @@ class Slurm(Workers):
             "slurm_qos": config.qos,
         }
         # Leave the option out without GPUs: such a cluster may refuse it.
-        given |= {"gpus_per_node": gpus * processes or None}
+        given |= {"gpus_per_node": gpus or None}
         executor = submitit.AutoExecutor(self.shared / "logs", cluster=config.cluster)
         executor.update_parameters(
             name="genrobust",
             timeout_min=config.minutes,
-            mem_gb=config.memory_gb * processes,
-            cpus_per_task=(config.num_cpus or self._threads) * processes,
+            mem_gb=config.memory_gb,
+            cpus_per_task=config.num_cpus or self._threads,
             slurm_array_parallelism=config.at_once,
             **{key: value for key, value in given.items() if value is not None},
         )
@@ -141,7 +132,7 @@ class Slurm(Workers):
         kept = self.shared / f"hardware-{digest([kind, self._config.model_dump(mode='json')])}.json"
         if not kept.exists():
             with _submitting():
-                job = self._executor(1).submit(lambda: hardware(kind))
+                job = self._executor().submit(lambda: hardware(kind))
             asked = job.result()
             with replacing(kept) as file:
                 file.write(page_json({"fast": sorted(asked.fast), "why": asked.why}).encode())

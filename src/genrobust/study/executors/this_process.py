@@ -27,9 +27,6 @@ class Local:
 
         If that is another machine's device, the returned recipe names it, too.
         `say` gets the lines of `choose_precisions`.
-
-        Raises:
-            UserError: There is no such device.
         """
         if recipe.device not in ("auto", "cpu"):
             resolve_device(recipe.device)
@@ -40,29 +37,11 @@ class Local:
         """Return how many items are made at the same time."""
         return 1
 
-    def together(self) -> int:
-        """Return how many processes can make one item together."""
-        return 1
-
-    def require(self, workers: int) -> None:
-        """Raise UserError if an item can never be made by so many `workers` together."""
-        most = self.together()
-        if workers > most:
-            raise UserError(
-                f"train.workers: {workers} processes of one machine train one classifier together, each with a GPU or "
-                f"its threads, and there is room for {most} here: lower train.workers, or set device to cuda or cpu or "
-                f"--workers {workers} (on Ray, execute.num_cpus and num_gpus) if the machine can do more"
-            )
-
     def prepare(self) -> None:
         """Start to load what workers need, if there will be workers. Called when work follows soon."""
 
     def run(self, work: Work) -> None:
-        """Make the items in their order. The first failure ends the work.
-
-        Raises:
-            Exception: Whatever the first item that fails raises.
-        """
+        """Make the items in their order. The first failure ends the work."""
         if not work.items:
             return
         bar = progress_bar(work.title, work.size, work.unit)
@@ -81,19 +60,11 @@ class ExecutorConfig(ExecuteConfig, ABC):
 
     @abstractmethod
     def open(self, recipe: Recipe, out: Path) -> Local:
-        """Return an executor for the work of `recipe`, whose results go to `out`.
-
-        Raises:
-            UserError: It cannot run here, its package is not installed, or nobody answers.
-        """
+        """Return an executor for the work of `recipe`, whose results go to `out`."""
 
 
 def open_executor(recipe: Recipe, out: Path, kind: str | None = None, **given: object) -> Local:
-    """Open the executor of `recipe`, or another `kind`. Keys in `given` that are not None replace the recipe's.
-
-    Raises:
-        UserError: The kind is unknown or has no such key; or as for `ExecutorConfig.open`.
-    """
+    """Open the executor of `recipe`, or another `kind`. Keys in `given` that are not None replace the recipe's."""
     is_own = kind in (None, recipe.execute.executor)
     values: dict[str, object] = recipe.execute.model_dump() if is_own else {"executor": kind}
     options = {key: value for key, value in given.items() if value is not None}

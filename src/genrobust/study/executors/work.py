@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-MakeItems = Callable[[Sequence[Any]], None]  # makes the items with these keys, in order
+# Makes the items with these keys, in their order.
+MakeItems = Callable[[Sequence[Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +18,7 @@ class Item:
     Attributes:
         key: What a worker receives to make it.
         name: The name that messages show.
-        size: What is left, in the unit of the progress bar; 0 if the item is made.
-        workers: The number of processes that make it together. Each of them receives the key.
+        size: How much is left, in the unit of the progress bar; 0 if the item is made.
         row: The heading under which `show` lists it, together with others; "" takes the heading of its step.
         total: The full size in `unit`. One `unit` is `each` in the unit of the progress bar.
         saved: How much of `total` a killed run saved; 0 if the item is made.
@@ -27,7 +27,6 @@ class Item:
     key: Any
     name: str
     size: int
-    workers: int = 1
     row: str = ""
     total: int = 0
     unit: str = "images"
@@ -36,7 +35,7 @@ class Item:
 
     @property
     def left(self) -> int:
-        """What is left of `total`, in the unit of the progress bar, without extra work such as a probe."""
+        """The missing part of `total`, in the unit of the progress bar, without extra work such as a probe."""
         return min(self.size, (self.total - self.saved) * self.each)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import pickle
 import sys
@@ -10,7 +9,7 @@ import tempfile
 import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -61,8 +60,8 @@ class Workers(Local):
     _threads: int
 
     @abstractmethod
-    def pool(self, work: Work, processes: int) -> AbstractContextManager[Submit]:
-        """Open workers for calls of so many `processes` each, and kill them at the end. Yields what starts calls.
+    def pool(self, work: Work) -> AbstractContextManager[Submit]:
+        """Open workers, and kill them at the end. Yields what starts calls.
 
         A call whose worker dies raises any error; a call that fails returns its error.
         """
@@ -76,34 +75,23 @@ class Workers(Local):
             yield Files(Path(folder))
 
     def run(self, work: Work) -> None:
-        """Make all items of `work`. An item whose worker dies or runs out of memory is tried again.
-
-        Raises:
-            GenrobustError: The workers of some items died in all tries; raised when the others are made.
-            Exception: An item failed for another reason, which ends the work. A later run resumes what had started.
-        """
+        """Make all items of `work`. An item whose worker dies or runs out of memory is tried again."""
         if work.alone or not work.items:
             Local().run(work)
             return
-        failed: list[str] = []
+        shares = work.shares(self.workers(), self.most_calls)
         with progress_bar(work.title, work.size, work.unit) as bar, self.channel() as channel:
-            numbers = itertools.count()
-            progress = Progress(bar)
-            for processes in sorted({item.workers for item in work.items}):
-                alike = replace(work, items=[item for item in work.items if item.workers == processes])
-                shares = {next(numbers): share for share in alike.shares(self.workers(), self.most_calls)}
-                call = Call(
-                    load=pickle.dumps(work.load),
-                    unit=work.unit,
-                    keys=(),
-                    number=0,
-                    channel=channel,
-                    threads=self._threads,
-                    folder=str(Path.cwd()),
-                    processes=processes,
-                )
-                with self.pool(work, processes) as submit:
-                    failed += self._finish(work, shares, call, submit, progress)
+            call = Call(
+                load=pickle.dumps(work.load),
+                unit=work.unit,
+                keys=(),
+                number=0,
+                channel=channel,
+                threads=self._threads,
+                folder=str(Path.cwd()),
+            )
+            with self.pool(work) as submit:
+                failed = self._finish(work, shares, call, submit, Progress(bar))
         if failed:
             raise GenrobustError(
                 f"{work.title}: {len(failed)} of the jobs failed:\n" + some_of(failed, LISTED, "\n") + "\n"
@@ -111,15 +99,18 @@ class Workers(Local):
             )
 
     def _finish(
-        self, work: Work, shares: Mapping[int, Sequence[Item]], call: Call, submit: Submit, progress: Progress
+        self, work: Work, shares: Sequence[Sequence[Item]], call: Call, submit: Submit, progress: Progress
     ) -> list[str]:
         """Make `shares`, each in a call of its number; return a line for each item that failed in all its tries."""
         running: dict[int, Future[Result]] = {}
-        todo = list(shares)
+        todo = list(range(len(shares)))
         tries = Counter[int]()
         failed: list[str] = []
         while todo or running:
-            calls = [replace(call, number=number, keys=tuple(item.key for item in shares[number])) for number in todo]
+            calls: list[Call] = []
+            for number in todo:
+                keys = tuple(item.key for item in shares[number])
+                calls.append(replace(call, number=number, keys=keys))
             if calls:
                 running.update(zip(todo, submit(calls), strict=True))
             tries.update(todo)

@@ -67,9 +67,6 @@ def table_rows(
 
     "pictograms" is the shipped table, anything else a CSV file as `read_baselines` reads it. `prepared` are the words
     of `protocol` on the study's own images.
-
-    Raises:
-        UserError: The table cannot be read, has none of `shifts`, or has too few models for a line.
     """
     shipped = resources.files("genrobust") / "assets" / "pictograms" / "baselines.csv"
     with nullcontext(Path(name)) if name != "pictograms" else resources.as_file(shipped) as path:

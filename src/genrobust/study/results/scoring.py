@@ -39,12 +39,7 @@ class StudyScores:
 
 
 def score_study(plan: StudyPlan) -> StudyScores:
-    """Score the classifiers of a study, and the zero-shot CLIP with each seed; missing predictions are made.
-
-    Raises:
-        GenrobustError: A logit is NaN.
-        UserError: Predictions do not fit each other, or no line can be fitted.
-    """
+    """Score the classifiers of a study, and the zero-shot CLIP with each seed; missing predictions are made."""
     recipe = plan.recipe
     zero_shot = _zero_shot_predictions(plan)
     run_steps(plan.steps_for([*plan.runs, *plan.points]))
@@ -181,9 +176,6 @@ def check_baselines(context: Context) -> list[str]:
 
     Returns:
         Notes on shifts without a line and on doubtful lines.
-
-    Raises:
-        UserError: The table of baselines cannot be read, or a line cannot be fitted on it.
     """
     return [] if context.recipe.robustness.grid else find_baselines(context, None)[1]
 
@@ -192,9 +184,6 @@ def find_baselines(context: Context, grid: RunPredictions | None) -> tuple[list[
     """Return the baseline models of the recipe's table, or of its grid, with notes as those of `table_rows`.
 
     `grid` holds the predictions of the recipe's own baseline models; None without a grid.
-
-    Raises:
-        UserError: The table cannot be read or has too few models for a line.
     """
     recipe = context.recipe
     settings = recipe.robustness

@@ -48,12 +48,7 @@ class ClassifierStep(Step):
         return Artifact(self.folder).fetch().is_finished
 
     def open_initial(self) -> Initial | None:
-        """Open the network that training starts from, once per study; None for random weights.
-
-        Raises:
-            UserError: There is no such network, it cannot be trained, or it lacks the requested last layer.
-            GenrobustError: It cannot be fetched from the hub.
-        """
+        """Open the network that training starts from, once per study; None for random weights."""
         train = self.run.train
         if not train.is_pretrained:
             return None

@@ -23,9 +23,6 @@ class Describe(Step):
     """Embeds the images of `sources`, by name, and the names of the classes, with the CLIP of the section quality.
 
     The embeddings are kept under ``out/embeddings``, so a source is embedded once.
-
-    Raises:
-        UserError: There is no such CLIP; raised early, because it is needed last.
     """
 
     title = "CLIP"

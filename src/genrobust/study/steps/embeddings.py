@@ -38,23 +38,14 @@ class Embeddings:
         return Artifact(self.folder).is_finished
 
     def load(self) -> np.ndarray:
-        """Load them.
-
-        Raises:
-            UserError: They are not made.
-            GenrobustError: They are damaged.
-        """
+        """Load them."""
         path = Artifact(self.folder).path(FILE)
         with reading(path, ValueError, KeyError, kind=GenrobustError), np.load(path, allow_pickle=False) as arrays:
             embeddings: np.ndarray = arrays["embeddings"]
             return embeddings
 
     def make(self, clip: Clip, shown: ImageSet | Sequence[Sequence[str]], batch_size: int) -> None:
-        """Embed and save images, or the mean of the texts of each class.
-
-        Raises:
-            UserError: An image cannot be read.
-        """
+        """Embed and save images, or the mean of the texts of each class."""
         from genrobust.classifiers import clip_embeddings, embed_ensembles
 
         with progress_bar(f"CLIP, {self.word}", len(shown)) as bar:

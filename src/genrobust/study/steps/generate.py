@@ -38,11 +38,7 @@ DECODING_STEPS = 1.0  # sampling steps that decoding and writing an image cost
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Generate(ImageStep):
-    """Generates the dataset called `name`: "generated", the recipe's own, or one of its `datasets`.
-
-    Raises:
-        UserError: There is no generator, the recipe has no dataset of this name, or its images are the user's own.
-    """
+    """Generates the dataset called `name`: "generated", the recipe's own, or one of its `datasets`."""
 
     title = "generating"
     stage = "generate"
@@ -242,11 +238,7 @@ class Generate(ImageStep):
         )
 
     def claim(self) -> AbstractContextManager[object]:
-        """Lock the dataset for a block, and finish it afterwards.
-
-        Raises:
-            GenrobustError: The generator was trained elsewhere, and is not here.
-        """
+        """Lock the dataset for a block, and finish it afterwards."""
         trained = self.trained
         if trained is not None and not trained.is_made():
             raise GenrobustError(f"the {trained.config.noun} was trained, but is not in {trained.folder}: {NOT_SHARED}")

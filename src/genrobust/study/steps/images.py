@@ -83,11 +83,7 @@ class GivenImages(ExistingImages):
 
     @cached_property
     def images(self) -> ImageSet:
-        """The images.
-
-        Raises:
-            UserError: The data has no such images.
-        """
+        """The images."""
         data = self.context.data
         others = {
             REAL: data.train,

@@ -53,12 +53,11 @@ class PredictStep(Step):
     @property
     @abstractmethod
     def predicted_by(self) -> list[PredictedBy]:
-        """What the predictions are named after: the classifier, and its adapted variant if there is one."""
+        """The identities of its predictions: of the classifier, and of its adapted variant if there is one."""
 
     @property
     @abstractmethod
-    def name(self) -> str:
-        """The name of the classifier."""
+    def name(self) -> str: ...
 
     @property
     def sets(self) -> dict[str, ImageSet]:
@@ -66,8 +65,7 @@ class PredictStep(Step):
         return self.context.test_sets
 
     @abstractmethod
-    def hash_weights(self) -> str:
-        """Hash the weights of the classifier."""
+    def hash_weights(self) -> str: ...
 
     @abstractmethod
     def open_classifiers(self) -> dict[PredictedBy, OpenClassifier]:
@@ -215,14 +213,15 @@ class PredictZeroShot(PredictStep):
 def open_predictions(steps: Sequence[PredictStep], adapted: bool = False) -> list[SavedPredictions[str]]:
     """Return the predictions of `steps` on every test set; missing ones are made in this process.
 
-    With `adapted`, they are those of adapted variants where they exist.
+    With `adapted`, adapted variants predict where they exist.
     """
     made = _predict(steps)
-    return [made[step.predicted_by[-1 if adapted else 0]] for step in steps]
+    variant = -1 if adapted else 0
+    return [made[step.predicted_by[variant]] for step in steps]
 
 
 def _predict(steps: Sequence[PredictStep]) -> Mapping[PredictedBy, SavedPredictions[str]]:
-    """Predict what is missing of `steps`, and return all their predictions."""
+    """Make the missing predictions of `steps`, and return all of them."""
     by_sets: dict[tuple[str, ...], list[PredictStep]] = {}
     for step in steps:
         by_sets.setdefault(tuple(step.sets), []).append(step)
@@ -233,7 +232,7 @@ def _predict(steps: Sequence[PredictStep]) -> Mapping[PredictedBy, SavedPredicti
 
 
 def _predict_same_sets(steps: Sequence[PredictStep]) -> Mapping[PredictedBy, SavedPredictions[str]]:
-    """Predict what is missing of `steps`, which predict the same sets."""
+    """Do so for steps that predict the same sets."""
     opened: dict[PredictedBy, OpenClassifier] = {}
     for step in steps:
         opened |= step.open_classifiers()

@@ -26,11 +26,7 @@ class Retrieve(ExistingImages):
 
     @cached_property
     def pool(self) -> ImageSet:
-        """The images to retrieve from: the generator's training data.
-
-        Raises:
-            UserError: There are none, or none of a class of which images are generated.
-        """
+        """The images to retrieve from: the generator's training data."""
         data = self.context.data
         if data.retrieval is None:
             raise UserError("an arm mixes retrieved images, but this data has none: name a folder under data.retrieved")

@@ -58,11 +58,7 @@ class Search(ImageStep):
 
     @cached_property
     def pool(self) -> ImageSet:
-        """The images to search.
-
-        Raises:
-            UserError: There are none.
-        """
+        """The images to search."""
         data = self.context.data
         pool = data.retrieval if data.search_pool is None else data.search_pool
         if pool is None:
@@ -83,11 +79,7 @@ class Search(ImageStep):
 
     @cached_property
     def clip(self) -> Path:
-        """The folder of the CLIP that searches.
-
-        Raises:
-            UserError: It holds no CLIP.
-        """
+        """The folder of the CLIP that searches."""
         name = self.context.recipe.data.search_clip
         # The recipe requires it.
         assert name is not None

@@ -34,11 +34,7 @@ class Seen:
     unknown: tuple[str, ...] = ()
 
     def record(self, study: str, contents_of: ContentsOf) -> TrainingImages:
-        """Return the record for the checkpoint of a classifier that `study` trains.
-
-        Raises:
-            UserError: An image cannot be read.
-        """
+        """Return the record for the checkpoint of a classifier that `study` trains."""
         hashes: dict[str, np.ndarray] = {}
         unknown = [*self.unknown]
         for record in self.recorded:
@@ -58,9 +54,6 @@ class Seen:
         """Yield the copies of images in `tests` that it trained on, by source.
 
         Near copies are searched among real images, if `near_copies_of` is not None.
-
-        Raises:
-            UserError: An image cannot be read.
         """
         near_copies_of = near_copies_of or _no_near_copies
         found: list[Copies | None] = []
@@ -123,9 +116,6 @@ def describe_starts_seen(context: Context) -> Iterator[str]:
     """Yield warnings of the networks that arms start from: of test images that they trained on, or may have.
 
     Only checkpoints of studies record their images. Of other networks the report says what is known.
-
-    Raises:
-        UserError: An image cannot be read.
     """
     recipe = context.recipe
     starts = [recipe.train_of(arm) for arm in recipe.arms]

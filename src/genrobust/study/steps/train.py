@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,6 @@ class Train(ClassifierStep):
                 key=self.run.seed,
                 name=self.run.name,
                 size=0 if is_made else probed + steps * train.batch_size,
-                workers=train.workers,
                 total=steps,
                 unit="steps",
                 each=train.batch_size,
@@ -162,24 +161,21 @@ class Train(ClassifierStep):
 
     @classmethod
     def announce_batch(cls, steps: Sequence[Train], items: Sequence[Item], workers: int) -> None:
-        single = sum(item.workers == 1 for item in items)
-        together = min(workers, single)
+        together = min(workers, len(items))
         # A single training logs its own start.
         if together > 1:
-            steps[0].context.log(f"training {single} classifiers, {together} at a time")
+            steps[0].context.log(f"training {len(items)} classifiers, {together} at a time")
 
     def make(self, keys: Sequence[int]) -> None:
-        """Train the classifier. If several processes train it together, only the main one logs."""
-        from genrobust.train import TrainingJob, team_of, train as train_classifier
+        """Train the classifier."""
+        from genrobust.train import TrainingJob, train as train_classifier
 
         del keys
         context = self.context
         for part in self.parts:
             part.source.fetch_files()
         mixture = self.open_mixture()
-        team = team_of(self.run.train.workers)
-        unlogged = nullcontext(lambda step, metrics: None)
-        with self._log_training(mixture) if team.is_main else unlogged as watch:
+        with self._log_training(mixture) as watch:
             job = TrainingJob(
                 mixture=mixture,
                 val=context.data.val,
@@ -193,7 +189,7 @@ class Train(ClassifierStep):
                 inputs=self.inputs,
                 images=seen_by_run(self).record(context.recipe.name, context.census.contents),
             )
-            train_classifier(job, watch, team)
+            train_classifier(job, watch)
 
     @contextmanager
     def _log_training(self, mixture: Mixture) -> Iterator[Watch]:

@@ -65,11 +65,7 @@ class TrainGenerator(Step):
 
     @cached_property
     def images(self) -> ImageSet:
-        """The images that it learns from.
-
-        Raises:
-            UserError: A class model is to learn the pool, and the data has none.
-        """
+        """The images that it learns from."""
         data = self.context.data
         if isinstance(self.config, FinetuneConfig) or self.config.images == "train":
             return data.train
@@ -97,11 +93,7 @@ class TrainGenerator(Step):
 
     @cached_property
     def objective(self) -> Finetune | ClassModel:
-        """The objective: the network to train, and its images.
-
-        Raises:
-            UserError: The engine of the generator cannot train.
-        """
+        """The objective: the network to train, and its images."""
         from genrobust.generate import ClassModel, Finetune
 
         recipe = self.context.recipe

@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from genrobust.cli import measure
 from genrobust.core import GenrobustError, about, count, parse_yaml, some_of, templates
 from genrobust.recipe import locate_specs, located, parse_recipe, paths_from, study_name
 from genrobust.store import OutputFile
@@ -103,10 +102,9 @@ def _check(recipe: Path, out: Path) -> tuple[list[str], list[str]]:
             if not doubts:
                 doubts = [str(notice) for notice in study.context.notices]
             rows = study.rows()
-            measure(rows)
             seconds, unknown = seconds_left(rows)
-            more = " and more that is not measured yet" if unknown else ""
-            times.append(f", {about(seconds)} here{more}")
+            # A time is known only if an earlier run in this folder made such steps.
+            times.append("" if unknown else f", {about(seconds)} here")
     except GenrobustError as error:
         return [], str(error).splitlines()
     return times, doubts

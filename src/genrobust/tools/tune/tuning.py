@@ -148,8 +148,11 @@ class Tuning:
         if (folder / PLAN).is_file():
             return dict(read_page_json(folder / PLAN))
         plan, seconds = self._affordable()
-        count = f"{len(plan['variants'])} of {len(self.variants)} variants fit the budget"
-        self.say(f"{count}, {about(seconds)} in all")
+        count = f"{len(plan['variants'])} of {len(self.variants)} variants"
+        if self._full_training is None:
+            self.say(f"{count}, in the shortest rounds, however long: no run in {self.out} has timed a training yet")
+        else:
+            self.say(f"{count} fit the budget, {about(seconds)} in all")
         write_files({PLAN: page_json(plan)}, folder, asked)
         return plan
 
