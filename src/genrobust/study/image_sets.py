@@ -1,4 +1,4 @@
-"""Opens the image sets that tools compare, and the partial results of an interrupted run."""
+"""Opens the image sets that tools compare: a dataset, and the images that it is compared with."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ from genrobust.recipe import Recipe, is_recipe, load_recipe
 
 log = logging.getLogger(__name__)
 
-PLAIN_TEMPLATE = "a photo of a {}"  # where neither images nor a recipe have prompts
-Load = Callable[[str], Recipe]  # by its name
+# The text of a class if neither its images nor a recipe have prompts.
+PLAIN_TEMPLATE = "a photo of a {}"
+# Loads a recipe by its name.
+Load = Callable[[str], Recipe]
 FindBroken = Callable[[ImageSet], list[int]]
 
 
 def _read_all(images: ImageSet) -> list[int]:
-    """Read all images. Return the places of those that cannot be read."""
+    """Read all images. Return the places of the images that cannot be read."""
     with progress_bar(f"reading {images.name}", len(images)) as bar:
         _, broken = thumbnails(images, bar.advance)
     return broken
@@ -46,13 +48,21 @@ class _Opener:
         self.data = cache(partial(_load_data, load=load, find_broken=find_broken))
         self.stored = cache(lambda path: open_stored(Path(path)))
 
+    def images(self, name: str, path: str | Path, classes: FolderClasses) -> ImageSet:
+        """Open the stored images at `path`, called `name`."""
+        return open_images(name, self.stored(str(path)), classes)
+
 
 @dataclass(frozen=True, slots=True)
 class AuditSets:
-    """The dataset of an audit and what it is compared with.
+    """The dataset of an audit, and the sets that it is compared with.
 
-    `real` are training images, `tests` test sets by name, `wild` the images that the generator was trained on.
-    `texts` are what a CLIP knows each class by. `is_real` says that the dataset is the training images themselves.
+    Attributes:
+        texts: The texts by which a CLIP knows each class.
+        real: The training images.
+        tests: The test sets, by name.
+        wild: The images that the generator was trained on.
+        is_real: Whether the dataset is the training images themselves.
     """
 
     dataset: ImageSet
@@ -72,7 +82,7 @@ def open_sets(
     load: Load = load_recipe,
     find_broken: FindBroken = _read_all,
 ) -> AuditSets:
-    """Open the named sets, as for `audit`; classes are those of `against`, or the dataset's own without it.
+    """Open the named sets, as for `audit`. Classes are those of `against`, by default of the dataset itself.
 
     Args:
         tests: The folders of further test sets, by name.
@@ -80,24 +90,29 @@ def open_sets(
     """
     _refuse_studies(dataset)
     opener = _Opener(load, find_broken)
-    real_data = opener.data(against or dataset)
+    reference = against or dataset
+    real_data = opener.data(reference)
     classes = _find_classes(dataset, against, opener)
     opened, templates = _open_dataset(dataset, classes, opener)
+    # Training images are not compared with themselves.
+    is_real = real_data is not None and reference == dataset
     real: ImageSet | None = None
     test_sets: dict[str, ImageSet] = {}
-    is_real = real_data is not None and against in (None, dataset)  # and is not compared with itself
-    if real_data:
-        real, test_sets = None if is_real else real_data.train, dict(real_data.tests)
+    if real_data is not None:
+        test_sets.update(real_data.tests)
+        if not is_real:
+            real = real_data.train
     elif against:
-        real = open_images("real", opener.stored(against), classes)
+        real = opener.images("real", against, classes)
     for name, folder in (tests or {}).items():
         if name in test_sets:
             raise UserError(f"--test {name}: there is a test set of this name already; give this one another")
-        test_sets[name] = open_images(name, opener.stored(str(folder)), classes)
+        test_sets[name] = opener.images(name, folder, classes)
+    recipe = load(reference) if is_recipe(reference) else None
     return AuditSets(
         dataset=opened,
         labels=classes.labels,
-        texts=_class_texts(templates, load(name) if is_recipe(name := against or dataset) else None, classes.labels),
+        texts=_class_texts(templates, recipe, classes.labels),
         real=real,
         tests=test_sets,
         wild=None if wild is None else _open_generator_images(wild, classes, opener),
@@ -114,7 +129,8 @@ def _refuse_studies(dataset: str) -> None:
 
 
 def _find_classes(dataset: str, against: str | None, opener: _Opener) -> FolderClasses:
-    if (data := opener.data(against or dataset)) is not None:
+    data = opener.data(against or dataset)
+    if data is not None:
         return FolderClasses.from_labels(data.labels)
     if against or not is_dataset(Path(dataset)):
         return classes_of(opener.stored(against or dataset))
@@ -122,19 +138,20 @@ def _find_classes(dataset: str, against: str | None, opener: _Opener) -> FolderC
 
 
 def _open_dataset(dataset: str, classes: FolderClasses, opener: _Opener) -> tuple[ImageSet, tuple[str, ...]]:
-    """Return the dataset, and the templates of its prompts."""
-    if (data := opener.data(dataset)) is not None:
+    """Open the dataset. Return it and the templates of its prompts."""
+    data = opener.data(dataset)
+    if data is not None:
         _require_classes(dataset, data.labels.ids, classes)
         return data.train, ()
-    if not is_dataset(folder := Path(dataset)):
+    if not is_dataset(Path(dataset)):
         return open_images("generated", opener.stored(dataset), classes, by_name=True), ()
-    shards = ShardDataset(folder)
+    shards = ShardDataset(Path(dataset))
     _require_classes(dataset, shards.class_ids, classes)
     return shards, prompt_templates(shards)
 
 
 def _require_classes(source: str, ids: Sequence[str], classes: FolderClasses) -> None:
-    """Raise UserError where labels of the images of `source` index other classes, `ids`."""
+    """Raise UserError if labels of the images of `source` index other classes, `ids`."""
     if ids != classes.labels.ids:
         raise UserError(
             f"{source} has {len(ids)} classes, which are not the {len(classes.labels)} of the real images in this "
@@ -143,24 +160,26 @@ def _require_classes(source: str, ids: Sequence[str], classes: FolderClasses) ->
 
 
 def prompt_templates(shards: ShardDataset) -> tuple[str, ...]:
-    """Return the templates of the prompts of a generated dataset; instructions and full prompts are none."""
+    """Return the templates of the prompts of a generated dataset, without instructions and full prompts."""
     columns = shards.metadata(("template", "status", "mode")).to_pydict().values()
     templates = {text for text, status, mode in zip(*columns, strict=True) if status == OK and mode != "edit"}
     return tuple(sorted(text for text in templates if "{}" in (text or "")))
 
 
 def _class_texts(templates: Sequence[str], recipe: Recipe | None, labels: LabelSpace) -> list[list[str]]:
-    """The texts of each class by the dataset's own `templates`; without, by the prompts of `recipe`, if given."""
+    """Return the texts of each class: of the dataset's own `templates`, or else of the prompts of `recipe`."""
     if not templates and recipe is not None:
         return class_texts(recipe.class_prompts, labels)
-    return [[text.replace("{}", c.prompt, 1) for text in templates or (PLAIN_TEMPLATE,)] for c in labels.classes]
+    texts: list[list[str]] = []
+    for label in labels.classes:
+        texts.append([text.replace("{}", label.prompt, 1) for text in templates or (PLAIN_TEMPLATE,)])
+    return texts
 
 
 def _open_generator_images(source: str, classes: FolderClasses, opener: _Opener) -> ImageSet:
-    """Return the images that the generator was trained on."""
     data = opener.data(source)
     if data is None:
-        return open_images("the generator's training images", opener.stored(source), classes)
+        return opener.images("the generator's training images", source, classes)
     if data.retrieval is None:
         raise UserError(f"--trained-on {source}: this recipe names no images under data.retrieved")
     _require_classes(f"--trained-on {source}", data.labels.ids, classes)
@@ -168,7 +187,7 @@ def _open_generator_images(source: str, classes: FolderClasses, opener: _Opener)
 
 
 def _load_data(source: str, load: Load, find_broken: FindBroken) -> StudyData | None:
-    """Return the images of the recipe `source`, without those that it skips, or None if it is a folder."""
+    """Return the images of the recipe `source`, without images that it skips, or None if it is a folder."""
     if not is_recipe(source):
         return None
     config = load(source).data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,13 +10,7 @@ from itertools import combinations
 from operator import attrgetter
 from pathlib import Path
 
-from genrobust.classifiers import (
-    OpenClassifier,
-    PredictedBy,
-    open_checkpoint,
-    open_classifier,
-    predict_sets,
-)
+from genrobust.classifiers import OpenClassifier, PredictedBy, open_checkpoint, open_classifier, predict_sets
 from genrobust.core import ImageSet, Predictions, UserError, digest
 from genrobust.data import ShardDataset
 from genrobust.leaks import ContentsOf, NearCopiesOf
@@ -66,7 +60,12 @@ def named_models(specs: Sequence[str], studies: Studies, labels: Path | None = N
     recipes: dict[str, set[str]] = defaultdict(set)
     for model in models:
         recipes[model.name].add(model.recipe)
-    return [_tell_apart(model) if len(recipes[model.name]) > 1 else model for model in models]
+    named: list[Named] = []
+    for model in models:
+        if model.recipe and len(recipes[model.name]) > 1:
+            model = replace(model, name=f"{model.recipe}: {model.name}")
+        named.append(model)
+    return named
 
 
 def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
@@ -88,8 +87,8 @@ def predictions_of(
 ) -> Iterator[tuple[str, Mapping[str, Predictions]]]:
     """Yield a name for each checkpoint of `models` and its predictions on every test set of `study`.
 
-    The name is that of the model. If the model has several checkpoints, it also tells which one. Logits are of the
-    study's classes only, matched by id. `models`, `studies` and `labels` are as for `named_models`.
+    The name is the model's. If the model has several checkpoints, it also tells which one. Logits are of the study's
+    classes only, matched by id. `models`, `studies` and `labels` are as for `named_models`.
     """
     named = named_models(models, studies, labels)
     studies.make([model.makes for model in named])
@@ -162,11 +161,6 @@ def predicted_by(model: OpenClassifier) -> PredictedBy:
     return PredictedBy(Path(model.name).resolve().name, digest([model.weights_hash, model.preparation]))
 
 
-def _tell_apart(model: Named) -> Named:
-    """Put the recipe before the name of an arm."""
-    return replace(model, name=f"{model.recipe}: {model.name}") if model.recipe else model
-
-
 def _describe_copies(
     seen: Mapping[Named, Seen],
     tests: Mapping[str, ImageSet],
@@ -201,9 +195,16 @@ def _say_preparations(classifiers: Mapping[str, Sequence[OpenClassifier]], studi
 
 def _checkpoint_names(named: Sequence[Named]) -> list[str]:
     """Return a name for each checkpoint, in the order of `open_all`."""
-    counts = Counter(model.name for model in named)
-    grouped = [model for name in counts for model in named if model.name == name]
-    return [f"{model.name}, {model.checkpoint}" if counts[model.name] > 1 else model.name for model in grouped]
+    groups: dict[str, list[Named]] = {}
+    for model in named:
+        groups.setdefault(model.name, []).append(model)
+    names: list[str] = []
+    for name, models in groups.items():
+        if len(models) == 1:
+            names.append(name)
+        else:
+            names += [f"{name}, {model.checkpoint}" for model in models]
+    return names
 
 
 def _name_and_rest(spec: str) -> tuple[str, str]:
@@ -225,7 +226,8 @@ def _models_of(spec: str, studies: Studies, labels: Path | None) -> Iterator[Nam
         raise UserError(f"--models {spec!r}: write a classifier, or NAME=CLASSIFIER")
     path = Path(model)
     file_name = path.resolve().name if path.exists() else model
-    opened = open_classifier(model, labels)  # now, so that mistakes are found before trainings
+    # Open it now, so that mistakes are found before trainings.
+    opened = open_classifier(model, labels)
     yield Named(name or file_name, file_name, model, lambda: opened, partial(seen_by_spec, model))
 
 

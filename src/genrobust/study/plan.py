@@ -164,7 +164,7 @@ class StudyPlan:
         return self.classifier(run_of(self.recipe, self.recipe.arm(name), seed))
 
     def train(self, runs: Iterable[TrainingRun]) -> list[ClassifierStep]:
-        """Return the steps that make the classifiers of `runs`: first all trainings, then those that mix weights."""
+        """Return the steps that make the classifiers of `runs`: first all trainings, then mixed weights."""
         made = [self.classifier(run) for run in runs]
         trained = [step for step in made if isinstance(step, Train)]
         mixed = [step for step in made if isinstance(step, Interpolate)]

@@ -76,7 +76,7 @@ class Studies:
             raise UserError(f"--set and --quick vary a recipe, and {' '.join(named)} names none: write RECIPE:NAME")
 
     def make(self, steps: Iterable[Step | None]) -> None:
-        """Run what is missing of `steps` and of the steps that they need, if `allow` permits."""
+        """Make everything that is missing of `steps` and of the steps that they need, if `allow` permits."""
         ordered = in_order(step for step in steps if step is not None)
         missing = [row for row in list_rows(ordered) if row.left]
         if missing and self._allow is not None:

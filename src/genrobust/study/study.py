@@ -77,7 +77,7 @@ class Study:
         return f"Study(name={self.recipe.name!r}, {arms=}, {seeds=}, out={str(self.out)!r})"
 
     def run(self) -> tuple[Summary, dict[str, Path]]:
-        """Run the whole study to its report; returns what was measured and the files written, by kind.
+        """Run the whole study to its report. Returns the summary and the written files, by kind.
 
         Raises:
             UserError: Other versions of genrobust or its libraries began something that is not finished.
@@ -88,7 +88,7 @@ class Study:
         return view.summary, files
 
     def make(self) -> None:
-        """Load images and remove leaks, then generate, search, filter, train, predict and describe what is missing.
+        """Load images and remove leaks, then make everything but the report: generate, train, predict and so on.
 
         Raises:
             UserError: As for `run`.
@@ -104,7 +104,7 @@ class Study:
         run_steps(self.plan.steps())
 
     def write_report(self) -> tuple[ReportView, dict[str, Path]]:
-        """Score what was made and write the report; returns what it shows and the files written, by kind."""
+        """Score the study and write its report. Returns the content and the written files, by kind."""
         scores = self.scores()
         self.context.log("writing the report")
         view = ReportView(record_of(self.plan, scores, self.command, self.makers()))
@@ -214,7 +214,7 @@ class Study:
         return artifact_folder(self.out, self.recipe.name, self._report_inputs)
 
     def describe_report_copy(self) -> str:
-        """Describe what is at the path of the link to the newest report; "" if it is a link or free.
+        """Describe a copy at the path of the link to the newest report; "" if it is a link or free.
 
         A copy that follows links makes a folder of the link.
         """

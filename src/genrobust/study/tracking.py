@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Tracking:
     """Writes event files: a folder for each training, below `folder`; None writes nothing.
 
-    `recipe` is the recipe as YAML, which is shown beside every run.
+    `recipe` is the recipe as YAML, shown with every run.
     """
 
     def __init__(self, folder: Path | None, recipe: str) -> None:

@@ -127,7 +127,7 @@ def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
 
 
 def recipe_and_name(spec: str) -> tuple[str, str]:
-    """Return the recipe in ``RECIPE`` or ``RECIPE:NAME``, and the name, such as that of an arm. Missing ones are "".
+    """Return the recipe in ``RECIPE`` or ``RECIPE:NAME``, and the name, such as an arm. Missing ones are "".
 
     Both may hold colons themselves: the longest text that is a recipe counts.
     """

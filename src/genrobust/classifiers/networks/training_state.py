@@ -45,7 +45,6 @@ class LossScaler(torch.amp.GradScaler):
 def claim_training(out: Path, manifest: Manifest) -> Iterator[bool]:
     """Lock the folder `out` for the training that `manifest` describes. Do nothing if the training is finished.
 
-
     Yields:
         Whether `out` holds a finished training. The caller checks that it is the same one.
     """

@@ -1,4 +1,4 @@
-"""The baseline models of effective robustness: those of a grid, or of a table."""
+"""The baseline models of effective robustness: of a grid, or of a table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHIPPED = protocol(64)  # how the shipped baseline models were scored
 def published_lines(
     settings: RobustnessConfig, data: DataConfig, shifts: Sequence[str], classes: int
 ) -> tuple[dict[str, Line], list[str]]:
-    """Return the lines of those of `shifts` that are known without their models, with notes on why others have none.
+    """Return the published lines of `shifts`, and notes on shifts without one.
 
     They are over ImageNet's 1,000 classes, and the `classes` of the study must be as many.
     """
@@ -32,22 +32,28 @@ def published_lines(
     if classes < LINE_CLASSES:
         why = f"The published baseline lines are over {LINE_CLASSES:,} classes and this study has {classes}"
         return {}, [f"{why}: for a line, train baseline models with robustness.grid."]
-    lines = {name: published_line(name, data.shifts[name]) if name in data.shifts else None for name in shifts}
-    missing = [
-        f"No baseline line for {name}: none is published for such a set." for name in shifts if lines[name] is None
-    ]
-    return {name: line for name, line in lines.items() if line is not None}, missing
+    lines: dict[str, Line] = {}
+    missing: list[str] = []
+    for name in shifts:
+        line = published_line(name, data.shifts[name]) if name in data.shifts else None
+        if line is None:
+            missing.append(f"No baseline line for {name}: none is published for such a set.")
+        else:
+            lines[name] = line
+    return lines, missing
 
 
 def grid_rows(
     predictions: Mapping[tuple[str, int, str], Predictions], clean: str, shifts: Sequence[str], transform: str
 ) -> tuple[list[BaselineModel], list[str]]:
-    """Return the models of a grid as baselines on those of `shifts` that a line can be fitted to, with notes on others.
+    """Return the models of a grid as baselines, on the shifts that a line can be fitted to, and notes on other shifts.
 
     `predictions` are by model, seed and test set, `clean` among these. A study is not lost because its grid is too
     alike for a line.
     """
-    scored, fitted, notes = score_baselines(predictions, clean, shifts), [], []
+    scored = score_baselines(predictions, clean, shifts)
+    fitted: list[BaselineModel] = []
+    notes: list[str] = []
     rows = [replace(row, architecture=row.model.partition(",")[0]) for row in scored]
     for shift in shifts:
         of_shift = [row for row in rows if row.test_set == shift]
@@ -63,19 +69,20 @@ def grid_rows(
 def table_rows(
     name: str, shifts: Sequence[str], transform: str, prepared: str = SHIPPED
 ) -> tuple[list[BaselineModel], list[str]]:
-    """Return the models of the table `name` on `shifts`, with notes on shifts without a line and on what is doubtful.
+    """Return the models of the table `name` on `shifts`, with notes on shifts without a line and on doubtful lines.
 
     "pictograms" is the shipped table, anything else a CSV file as `read_baselines` reads it. `prepared` are the words
     of `protocol` on the study's own images.
     """
     shipped = resources.files("genrobust") / "assets" / "pictograms" / "baselines.csv"
-    with nullcontext(Path(name)) if name != "pictograms" else resources.as_file(shipped) as path:
+    is_shipped = name == "pictograms"
+    with resources.as_file(shipped) if is_shipped else nullcontext(Path(name)) as path:
         rows, notes = read_baselines(path, KEY, shifts)
-    if shifts and not rows and name != "pictograms":
+    if shifts and not rows and not is_shipped:
         raise UserError(
             f"{KEY}: {' '.join(notes)} Rename the test sets of the table, or set the key to null for no line"
         )
-    if rows and name == "pictograms" and prepared != SHIPPED:
+    if rows and is_shipped and prepared != SHIPPED:
         notes.append(
             f"The shipped baseline models were scored otherwise than this study ({SHIPPED}, here {prepared}): for a "
             "line of the same preparation, train baseline models with robustness.grid."

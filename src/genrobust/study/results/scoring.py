@@ -26,7 +26,7 @@ RunPredictions = SavedPredictions[tuple[str, int, str]]
 class StudyScores:
     """The scores of a study, the baseline models that its lines are fitted on, and notes on shifts without a line.
 
-    `curves` belong to arms with several numbers under `wise_ft`, `cells` are those that arms train on and lack.
+    `curves` belong to arms with several numbers under `wise_ft`. `cells` says which cells arms train on and lack.
     `unlabeled` are the estimates for images without labels.
     """
 
@@ -181,7 +181,7 @@ def check_baselines(context: Context) -> list[str]:
 
 
 def find_baselines(context: Context, grid: RunPredictions | None) -> tuple[list[BaselineModel], list[str]]:
-    """Return the baseline models of the recipe's table, or of its grid, with notes as those of `table_rows`.
+    """Return the baseline models of the recipe's table or grid, with notes.
 
     `grid` holds the predictions of the recipe's own baseline models; None without a grid.
     """

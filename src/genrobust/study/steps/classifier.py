@@ -10,7 +10,7 @@ from typing import Any
 
 from genrobust.classifiers import BICUBIC, Blueprint, Initial, open_initial, open_run
 from genrobust.recipe import TrainConfig
-from genrobust.store import Artifact, artifact_folder
+from genrobust.store import artifact_folder
 from genrobust.study.network_size import NetworkSize, network_size
 from genrobust.study.steps.images import MixedImages
 from genrobust.study.steps.step import Step
@@ -42,10 +42,6 @@ class ClassifierStep(Step):
     @abstractmethod
     def inputs(self) -> dict[str, Any]:
         """Everything that the weights depend on."""
-
-    def is_made(self) -> bool:
-        """Return whether the checkpoint is made; fetches it if another machine made it."""
-        return Artifact(self.folder).fetch().is_finished
 
     def open_initial(self) -> Initial | None:
         """Open the network that training starts from, once per study; None for random weights."""

@@ -12,13 +12,7 @@ import numpy as np
 
 from genrobust.classifiers import hash_clip
 from genrobust.core import ImageSet, Subset, digest
-from genrobust.data import (
-    Review,
-    ShardDataset,
-    kept_indices,
-    read_filter,
-    write_reviewed,
-)
+from genrobust.data import Review, ShardDataset, kept_indices, read_filter, write_reviewed
 from genrobust.recipe import FilterConfig
 from genrobust.store import Artifact, artifact_folder
 from genrobust.study.estimates import Cost
@@ -88,12 +82,8 @@ class Filter(ImageStep):
     def needs(self) -> tuple[Step, ...]:
         return (self.dataset, self.judge) if isinstance(self.judge, ClassifierStep) else (self.dataset,)
 
-    def is_listed(self) -> bool:
-        """Return whether the list is written; fetches it if another machine wrote it."""
-        return Artifact(self.folder).fetch().is_finished
-
     def is_made(self) -> bool:
-        return self.dataset.is_made() and self.is_listed()
+        return self.dataset.is_made() and super().is_made()
 
     def open_made(self) -> ImageSet:
         made = self.dataset.open_made()
@@ -105,7 +95,9 @@ class Filter(ImageStep):
     def items(self) -> list[Item]:
         name = self.dataset.name
         total = int(self.class_counts.sum())
-        return [Item(key=name, name=f"the filter of {name}", size=0 if self.is_listed() else total, total=total)]
+        # The list may be made before its dataset is fetched.
+        size = 0 if super().is_made() else total
+        return [Item(key=name, name=f"the filter of {name}", size=size, total=total)]
 
     @property
     def alone(self) -> bool:

@@ -95,7 +95,7 @@ class Generate(ImageStep):
 
     @property
     def _styles(self) -> Sequence[str]:
-        """The styles that are drawn by name, without text: those of the recipe, or all that a class model learns."""
+        """The styles that are drawn by name, without text: of the recipe, or all styles that a class model learns."""
         styles: tuple[str, ...] | None = getattr(self.generator, "styles", None)
         if self.trained is None:
             return styles or ()
@@ -196,7 +196,7 @@ class Generate(ImageStep):
         return self.plan.shards(self.generate.shard_size)
 
     def missing_shards(self) -> list[int]:
-        """Return the indices of the shards that are not made yet; fetches those of other machines."""
+        """Return the indices of the missing shards; fetches shards that other machines made."""
         return missing_shards(self.folder, len(self.shards))
 
     def is_made(self) -> bool:
@@ -213,15 +213,12 @@ class Generate(ImageStep):
 
     def items(self) -> list[Item]:
         missing = set(self.missing_shards())
-        return [
-            Item(
-                key=index,
-                name=f"shard {index:06d} of {self.name}",
-                size=len(requests) if index in missing else 0,
-                total=len(requests),
-            )
-            for index, requests in enumerate(self.shards)
-        ]
+        items: list[Item] = []
+        for index, requests in enumerate(self.shards):
+            total = len(requests)
+            size = total if index in missing else 0
+            items.append(Item(key=index, name=f"shard {index:06d} of {self.name}", size=size, total=total))
+        return items
 
     @cached_property
     def _generation(self) -> Generation:

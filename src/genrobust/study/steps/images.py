@@ -35,10 +35,6 @@ class ImageStep(Step):
         return ()
 
     @abstractmethod
-    def is_made(self) -> bool:
-        """Return whether the images are made; fetches what another machine made."""
-
-    @abstractmethod
     def open_made(self) -> ImageSet:
         """Open the images, which are made already."""
 
@@ -77,7 +73,7 @@ class ExistingImages(ImageStep):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GivenImages(ExistingImages):
-    """Images that exist before a study begins, such as the real ones and those of data.extra, by their `name`."""
+    """Images that exist before a study begins, such as the real images and data.extra, by their `name`."""
 
     name: str
 
@@ -113,7 +109,7 @@ class GivenImages(ExistingImages):
 
 @dataclass(frozen=True)
 class MixedImages:
-    """The images of one part of a mixture: those of `source`, or only those in withheld cells."""
+    """The images of one part of a mixture: all images of `source`, or only the images in withheld cells."""
 
     part: MixturePart
     source: ImageStep
@@ -142,7 +138,7 @@ class MixedImages:
         return Subset(images, [i for i, cell in enumerate(list_cells(images)) if cell in withheld])
 
     def count_classes(self) -> np.ndarray:
-        """Count the images per class, int [K]; before they are made, those that are planned."""
+        """Count the images per class, int [K]; before they are made, the planned ones."""
         if self.source.is_made():
             return self.source.context.count_by_class(self.open())
         return self.source.class_counts

@@ -1,4 +1,4 @@
-"""The step that searches images without labels for those of each class, with a CLIP."""
+"""The step that searches unlabeled images for images of each class, with a CLIP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from genrobust.core import (
     UserError,
     digest,
     find_clip,
-    resolve_device,
     some_of,
 )
 from genrobust.data import (
@@ -31,16 +30,15 @@ from genrobust.data import (
     write_search,
 )
 from genrobust.store import HEX_DIGITS, Artifact, artifact_folder, fetch_artifacts
-from genrobust.study.estimates import Cost
-from genrobust.study.executors.work import Item, MakeItems
-from genrobust.study.steps.embeddings import CLASS_NAMES, FOLDER, Embeddings
+from genrobust.study.executors.work import Item
+from genrobust.study.steps.embeddings import CLASS_NAMES, FOLDER, Embeddings, EmbeddingStep
 from genrobust.study.steps.images import ImageStep
 
 PART = 2000  # images per part, which a kill loses at most: one minute of a small CLIP on a CPU
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Search(ImageStep):
+class Search(EmbeddingStep, ImageStep):
     """Searches a pool for images of each class, as many as `first` has or as the recipe says.
 
     Labels of the pool are not used. Items are the embeddings of the parts of the pool and of the class names. Only the
@@ -77,13 +75,16 @@ class Search(ImageStep):
         assert self.first is not None
         return self.first.class_counts
 
-    @cached_property
-    def clip(self) -> Path:
-        """The folder of the CLIP that searches."""
+    @property
+    def clip_name(self) -> str:
         name = self.context.recipe.data.search_clip
         # The recipe requires it.
         assert name is not None
-        return require_clip(name, "data.retrieved.clip")
+        return name
+
+    @cached_property
+    def clip(self) -> Path:
+        return require_clip(self.clip_name, "data.retrieved.clip")
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
@@ -107,12 +108,9 @@ class Search(ImageStep):
     def artifacts(self) -> list[Path]:
         return [self.embeddings(part).folder for part in self.parts]
 
-    def is_made(self) -> bool:
-        return Artifact(self.folder).fetch().is_finished
-
     @cached_property
     def parts(self) -> dict[int | str, range]:
-        """What is embedded: images of the pool, by their part, and the texts of classes as CLASS_NAMES."""
+        """The inputs of the CLIP: images of the pool, by their part, and the texts of classes as CLASS_NAMES."""
         count = len(self.pool)
         parts: dict[int | str, range] = {}
         for number, start in enumerate(range(0, count, PART)):
@@ -120,14 +118,14 @@ class Search(ImageStep):
         parts[CLASS_NAMES] = range(len(self.class_counts))
         return parts
 
-    def embeddings(self, part: int | str) -> Embeddings:
-        """Return the embeddings of a part of the pool, or of CLASS_NAMES, made or not."""
-        below = self.context.out / FOLDER
-        clip = hash_clip(self.clip)
-        if part == CLASS_NAMES:
-            return Embeddings(below, "class names", {"clip": clip, "texts": digest(self.context.class_texts)})
-        inputs = {"clip": clip, "images": self.pool.fingerprint, "size": PART, "part": part}
-        return Embeddings(below, f"{self.pool.name} {part}", inputs)
+    def embeddings(self, key: int | str) -> Embeddings:
+        if key == CLASS_NAMES:
+            return self.embeddings_of_classes()
+        inputs = {"clip": hash_clip(self.clip), "images": self.pool.fingerprint, "size": PART, "part": key}
+        return Embeddings(self.context.out / FOLDER, f"{self.pool.name} {key}", inputs)
+
+    def shown(self, key: int | str) -> Subset:
+        return Subset(self.pool, self.parts[key])
 
     def items(self) -> list[Item]:
         # Once the list is written, nobody reads the embeddings any more.
@@ -136,31 +134,15 @@ class Search(ImageStep):
             fetch_artifacts(self.context.out / FOLDER)
         items: list[Item] = []
         for part, covered in self.parts.items():
-            is_names = part == CLASS_NAMES
-            name = CLASS_NAMES if is_names else f"part {part} of {self.pool.name}"
-            item = Item(
-                key=part,
-                name=f"the CLIP's view of {name}",
-                size=0 if is_made or self.embeddings(part).are_made else len(covered),
-                row=CLASS_NAMES if is_names else self.pool.name,
-                total=len(covered),
-                unit="classes" if is_names else "images",
-            )
+            total = len(covered)
+            size = 0 if is_made or self.embeddings(part).are_made else total
+            if part == CLASS_NAMES:
+                item = Item(part, self.item_name(part), size, row=CLASS_NAMES, total=total, unit="classes")
+            else:
+                name = self.item_name(f"part {part} of {self.pool.name}")
+                item = Item(part, name, size, row=self.pool.name, total=total)
             items.append(item)
         return items
-
-    def load(self) -> MakeItems:
-        from genrobust.classifiers import load_clip
-
-        recipe = self.context.recipe
-        clip = load_clip(self.clip, resolve_device(recipe.device))
-
-        def embed(parts: Sequence[int | str]) -> None:
-            for part in parts:
-                shown = self.context.class_texts if part == CLASS_NAMES else Subset(self.pool, self.parts[part])
-                self.embeddings(part).make(clip, shown, recipe.evaluate.batch_size)
-
-        return embed
 
     def finish(self, made: Sequence[Item]) -> None:
         """Write the list of found images, unless it is written."""
@@ -174,10 +156,6 @@ class Search(ImageStep):
         cosines = np.concatenate([cosines for _, cosines in seen])
         indices = nearest_of_classes(best, cosines, self.class_counts)
         write_search(self.folder, self.inputs, self.pool, indices, best[indices], cosines[indices])
-
-    def cost(self, item: Item) -> Cost:
-        """Return the cost of an image. The names of the classes are few, so they cost nothing."""
-        return Cost(int(item.key != CLASS_NAMES), of=f"CLIP {self.context.recipe.data.search_clip}")
 
     def open_made(self) -> FoundImages:
         Artifact(self.folder).fetch()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from genrobust.core import count
+from genrobust.store import Artifact
 from genrobust.study.context import Context
 from genrobust.study.estimates import Cost
 from genrobust.study.executors.work import Item, MakeItems
@@ -83,7 +84,7 @@ class Step(ABC):
         return ()
 
     def items(self) -> list[Item]:
-        """List all items; those that are made have size 0."""
+        """List all items. Made ones have size 0."""
         return []
 
     def cost(self, item: Item) -> Cost:
@@ -101,6 +102,11 @@ class Step(ABC):
     def artifacts(self) -> list[Path]:
         """Return the folders of all artifacts of the step."""
         return [] if self.folder is None else [self.folder]
+
+    def is_made(self) -> bool:
+        """Return whether the artifact is made; fetches it if another machine made it."""
+        assert self.folder is not None
+        return Artifact(self.folder).fetch().is_finished
 
     def claim(self) -> AbstractContextManager[object]:
         """Lock the artifact for a block, if several processes may make it."""

@@ -35,7 +35,7 @@ class TrainGenerator(Step):
         return "finetune" if isinstance(self.config, FinetuneConfig) else self.config.noun
 
     @property
-    def title(self) -> str:  # type: ignore[override]  # depends on the kind of training
+    def title(self) -> str:  # type: ignore[override]
         return f"training the {self.config.noun}"
 
     @property
@@ -127,10 +127,6 @@ class TrainGenerator(Step):
         if isinstance(self.config, FinetuneConfig) and self.config.method == "lora":
             return self.base.model_copy(update={"lora": LoraConfig(model=str(self.folder))})
         return self.base.model_copy(update={"model": str(self.folder), "revision": None, "variant": None})
-
-    def is_made(self) -> bool:
-        """Return whether it is trained; fetches what another machine trained."""
-        return Artifact(self.folder).fetch().is_finished
 
     def items(self) -> list[Item]:
         config = self.config
