@@ -30,7 +30,7 @@ from .robustness import (
     summarize as summarize,
 )
 from .store import Artifact as Artifact, Manifest as Manifest
-from .study import ExecutorConfig as ExecutorConfig, Local as Local, Processes as Processes, Study as Study
+from .study import Executor as Executor, ExecutorConfig as ExecutorConfig, Processes as Processes, Study as Study
 from .tools import *  # noqa: F403
 
 __version__: str

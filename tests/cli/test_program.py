@@ -23,7 +23,7 @@ from genrobust import __version__
 from genrobust.cli import app
 from genrobust.cli.program import GROUPS
 from genrobust.recipe.load import load_recipe, recipe_names
-from genrobust.study.executors.this_process import Local
+from genrobust.study.executors.executor import Executor
 from genrobust.study.study import Study
 
 Run = Callable[..., Result]
@@ -117,7 +117,7 @@ def test_show_prints_a_recipe_that_reads_again(genrobust: Run, recipe: Path, tmp
     assert done.exit_code == 0
     (tmp_path / "again.yaml").write_text(done.stdout)
     asked = load_recipe(str(recipe), ["train.steps=77", "arms.1.mixture=real"])
-    assert load_recipe("again.yaml") == Local().placed(asked), "with what auto stands for"
+    assert load_recipe("again.yaml") == Executor().placed(asked), "with what auto stands for"
 
 
 # the last is none of Windows; make test sends the others while modules are imported, below

@@ -183,7 +183,7 @@ def test_one_line_says_what_auto_stands_for():
 
 
 def test_auto_and_the_same_by_hand_share_their_folders(tmp_path, monkeypatch):
-    monkeypatch.setattr("genrobust.study.executors.this_process.hardware", lambda kind: NEW_CPU)
+    monkeypatch.setattr("genrobust.study.executors.executor.hardware", lambda kind: NEW_CPU)
     datasets = {"tuned": {"finetuned": True}, "own": {"from_scratch": True}}
     keys = {"device": "cpu", "datasets": datasets}
     named = {"generator": {"dtype": "bfloat16"}, "train": {"precision": "bfloat16"}}

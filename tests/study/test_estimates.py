@@ -11,7 +11,7 @@ import yaml
 from small_study import QUICK, genrobust
 
 from genrobust.recipe import parse_recipe
-from genrobust.study import Local, Study, seconds_left
+from genrobust.study import Executor, Study, seconds_left
 from genrobust.study.batch import Batch
 from genrobust.study.estimates import OURS, Cost, Rates, estimate
 from genrobust.study.executors.work import Item
@@ -75,7 +75,7 @@ def test_the_table_of_times_counts_what_is_done_now(tmp_path):
     resumed = replace(item, key=(0, item.key), saved=item.total - 3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Batch, "items", lambda batch: [] if study.context.times.records else [resumed])
-        patch.setattr(Local, "run", lambda executor, work: None)  # makes nothing
+        patch.setattr(Executor, "run", lambda executor, work: None)  # makes nothing
         patch.setattr(type(train), "finish", lambda step, made: None)
         Batch((train,)).run()
     assert [times.items for times in study.context.times.records] == [3 * item.each]

@@ -10,7 +10,7 @@ from small_study import QUICK, REAL, TRAIN, files
 from genrobust.core import UserError
 from genrobust.recipe import FilterConfig, parse_recipe
 from genrobust.store import Artifact, read_page_json
-from genrobust.study import Local, Study, disk
+from genrobust.study import Executor, Study, disk
 from genrobust.study.steps.filter import Filter
 
 CLASSES = 10
@@ -42,7 +42,7 @@ RECIPE = {
 @pytest.fixture
 def study(tiny_generator, tmp_path):
     tiny = {"generator": {"model": str(tiny_generator), "steps": 1}}
-    return lambda **change: Study(parse_recipe(RECIPE | tiny | change), tmp_path, executor=Local())
+    return lambda **change: Study(parse_recipe(RECIPE | tiny | change), tmp_path, executor=Executor())
 
 
 def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_path):

@@ -21,7 +21,7 @@ def test_a_step_on_another_device_needs_nothing_of_the_cpu(job, changes):
     config = job.config.changed(changes, "train")
     mixture = job.mixture(config, job.sources())
     network = move_to(create_classifier(config.architecture, len(job.labels), config.image_size), "cpu").to("meta")
-    images, targets = (tensor.to("meta") for tensor in mixture.batch(0, 0, config.image_size, slice(None)))
+    images, targets = (tensor.to("meta") for tensor in mixture.batch(0, 0, config.image_size))
     images, targets = make_mix(config, len(job.labels))(make_augment(config)(images), targets)
     logits = network(images)
     cross_entropy(logits, targets).backward()

@@ -46,14 +46,6 @@ def test_weights_are_shares_of_every_batch(job, weights, shares):
         assert (from_real, 16 - from_real) == shares
 
 
-def test_a_small_part_is_repeated_evenly(job):
-    few = Subset(job.real, np.arange(5))
-    mixture = Mixture([Source("few", few, 1), Source("wild", job.wild, 1)], 16, 32)
-    drawn = np.concatenate([mixture.indices(0, step) for step in range(10)])
-    counts = np.bincount(drawn[drawn < 5], minlength=5)
-    assert counts.sum() == 80 and counts.tolist() == [16] * 5
-
-
 def test_a_mixture_that_is_no_longer_used_is_freed_at_once(job):
     """It may hold gigabytes of pixels, and the next training begins in the same process."""
     mixture = both(job)
@@ -131,15 +123,6 @@ def test_images_that_fit_into_memory_are_read_once_and_pixels_do_not_depend_on_i
     assert sorted(reads) == list(range(40))
     monkeypatch.setattr(batch_pixels, limit, needed - 1)
     assert torch.equal(kept, two_epochs()) and len(reads) == 80
-
-
-def test_fingerprint_follows_content_and_weights(job):
-    prints = {both(job).fingerprint, both(job, 1, 1).fingerprint, both(job, 1, 2).fingerprint}
-    prints.add(Mixture([Source("real", job.real, per_class=3), Source("wild", job.wild)], 16, 32).fingerprint)
-    wild = Source("wild", job.wild, 1, balance=("class",))
-    prints.add(Mixture([Source("real", job.real, 1), wild], 16, 32).fingerprint)
-    assert len(prints) == 5
-    assert both(job).fingerprint == both(job).fingerprint
 
 
 def test_batches_and_fingerprints_are_those_of_the_first_version(job):

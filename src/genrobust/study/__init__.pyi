@@ -1,6 +1,6 @@
 from .census import Census as Census
+from .executors.executor import Executor as Executor, ExecutorConfig as ExecutorConfig, open_executor as open_executor
 from .executors.local_processes import Processes as Processes
-from .executors.this_process import ExecutorConfig as ExecutorConfig, Local as Local, open_executor as open_executor
 from .finished_runs import finished_runs as finished_runs
 from .image_sets import AuditSets as AuditSets, open_sets as open_sets
 from .kept_parts import open_kept_parts as open_kept_parts

@@ -69,7 +69,6 @@ class Batch:
                 require_same_makers(folder)
 
     def _make(self, items: Sequence[Item]) -> None:
-        """Let the executor make `items`, and keep their time."""
         step = self.first
         work = Work(
             title=step.title,
@@ -96,7 +95,6 @@ class Batch:
         return self.steps[number]
 
     def cost(self, item: Item) -> Cost:
-        """Return the cost of an item."""
         number, key = item.key
         return self.steps[number].cost(replace(item, key=key))
 

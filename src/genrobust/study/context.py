@@ -17,7 +17,7 @@ from genrobust.recipe import Recipe, recipe_yaml
 from genrobust.robustness import METRICS, find_metric
 from genrobust.store import address, local_folder
 from genrobust.study.census import Census
-from genrobust.study.executors.this_process import Local
+from genrobust.study.executors.executor import Executor
 from genrobust.study.removals import Notice, Rules, remove_images
 from genrobust.study.stage_times import StageTimes
 from genrobust.study.tracking import Tracking
@@ -51,7 +51,7 @@ class Context:
 
     recipe: Recipe
     out: Path
-    executor: Local = field(default_factory=Local)
+    executor: Executor = field(default_factory=Executor)
     log: Callable[[str], None] = lambda line: None
 
     def __post_init__(self) -> None:

@@ -16,7 +16,8 @@ from genrobust.study.executors.work import Item
 
 RATES = "rates.json"
 OURS = "genrobust_rates"  # the only key of that file
-TRAIN = 3.0  # forward passes per training step: one forward, and a backward that costs two
+# Forward passes per training step: one forward, and a backward that costs two.
+TRAIN = 3.0
 
 
 @dataclass(frozen=True, slots=True)

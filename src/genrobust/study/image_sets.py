@@ -49,7 +49,6 @@ class _Opener:
         self.stored = cache(lambda path: open_stored(Path(path)))
 
     def images(self, name: str, path: str | Path, classes: FolderClasses) -> ImageSet:
-        """Open the stored images at `path`, called `name`."""
         return open_images(name, self.stored(str(path)), classes)
 
 
@@ -138,7 +137,6 @@ def _find_classes(dataset: str, against: str | None, opener: _Opener) -> FolderC
 
 
 def _open_dataset(dataset: str, classes: FolderClasses, opener: _Opener) -> tuple[ImageSet, tuple[str, ...]]:
-    """Open the dataset. Return it and the templates of its prompts."""
     data = opener.data(dataset)
     if data is not None:
         _require_classes(dataset, data.labels.ids, classes)

@@ -30,7 +30,7 @@ class Named:
 
     Attributes:
         name: The name of the model.
-        checkpoint: What tells the checkpoint from others of the model, such as its seed.
+        checkpoint: The name of the checkpoint among others of the model, such as its seed.
         spec: The model as the user named it.
         open: Opens the checkpoint.
         find_seen: Finds the images that it trained on.

@@ -26,7 +26,8 @@ from genrobust.study.steps.step import Step
 from genrobust.study.steps.train import Train
 from genrobust.study.training_runs import TrainingRun, arm_runs, curve_runs, grid, run_of
 
-REAL_IMAGES = {REAL: "the real images", RETRIEVED_ALL: "the images of retrieved-all"}  # that a dataset is made from
+# The real images that a dataset may be made from, in words.
+REAL_IMAGES = {REAL: "the real images", RETRIEVED_ALL: "the images of retrieved-all"}
 
 
 class StudyPlan:
@@ -143,7 +144,6 @@ class StudyPlan:
         return review
 
     def classifier(self, run: TrainingRun) -> ClassifierStep:
-        """Return the step that makes the classifier of a run."""
         if run not in self._classifiers:
             self._classifiers[run] = self._create_classifier(run)
         return self._classifiers[run]
@@ -171,11 +171,9 @@ class StudyPlan:
         return [*dict.fromkeys([*trained, *(step.tuned for step in mixed)]), *mixed]
 
     def predict(self, runs: Iterable[TrainingRun]) -> list[Predict]:
-        """Return the steps that predict with the classifiers of `runs`."""
         return [self.prediction(run) for run in runs]
 
     def prediction(self, run: TrainingRun) -> Predict:
-        """Return the step that predicts with the classifier of a run."""
         step = self.classifier(run)
         return Predict(self.context, step, step.folder in self._folders_of_arms)
 

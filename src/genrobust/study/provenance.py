@@ -41,7 +41,6 @@ class Makers:
         return all(other.code.get(name, code_hash) == code_hash for name, code_hash in self.code.items())
 
     def joined_with(self, other: Makers) -> Makers:
-        """Return the makers of the artifacts of both."""
         made_by = {**self.versions, CODE: {**self.code, **other.code}}
         return Makers(self.kind, made_by, self.count + other.count)
 

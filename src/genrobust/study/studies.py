@@ -9,7 +9,7 @@ from genrobust.core import UserError, slug
 from genrobust.recipe import Recipe, load_recipe
 from genrobust.report import RESULTS
 from genrobust.study.batch import in_order, run_steps
-from genrobust.study.executors.this_process import Local
+from genrobust.study.executors.executor import Executor
 from genrobust.study.finished_runs import finished_runs
 from genrobust.study.steps.filter import Filter
 from genrobust.study.steps.generate import Generate
@@ -57,7 +57,7 @@ class Studies:
     def _load(self, name: str) -> Recipe:
         return load_recipe(name, self.overrides, self.quick)
 
-    def open(self, name: str, command: str = "", executor: Callable[[Recipe], Local] | None = None) -> Study:
+    def open(self, name: str, command: str = "", executor: Callable[[Recipe], Executor] | None = None) -> Study:
         """Open the study of a recipe, by default with the executor of the recipe. Its device is in names of folders.
 
         Raises:

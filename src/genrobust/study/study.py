@@ -16,7 +16,7 @@ from genrobust.report import SECTIONS, ReportView, report_inputs, write_report
 from genrobust.store import Artifact, artifact_folder, link, local_folder
 from genrobust.study.batch import in_order, run_steps
 from genrobust.study.context import Context
-from genrobust.study.executors.this_process import Local, open_executor
+from genrobust.study.executors.executor import Executor, open_executor
 from genrobust.study.plan import StudyPlan
 from genrobust.study.provenance import Makers, describe_others, makers_of
 from genrobust.study.results.record import record_of
@@ -53,7 +53,7 @@ class Study:
         out: Path | str,
         command: str = "",
         say: Callable[[str], None] = lambda line: None,
-        executor: Local | None = None,
+        executor: Executor | None = None,
     ) -> None:
         warn_of_plugins()
         folder = local_folder(out)

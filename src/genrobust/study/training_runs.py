@@ -28,7 +28,7 @@ SPANS = ((1.0, 2.0), (1.0, 1.0), (0.5, 0.5), (0.25, 0.5), (1.0, 0.25), (0.5, 1.0
 class TrainingRun:
     """One classifier: what it trains on, how, and from which seed. `of` is the arm or the baseline model that it is.
 
-    With an `alpha` below 1 its weights lie so far on the way from the pretrained network to the fine-tuned one.
+    With an `alpha` below 1, its weights are a mean of the fine-tuned ones, with this weight, and the pretrained ones.
     """
 
     of: str
@@ -39,7 +39,8 @@ class TrainingRun:
     alpha: float = 1.0
 
     def __hash__(self) -> int:
-        return hash((self.of, self.seed, self.baseline))  # settings hold dictionaries
+        # The settings hold dictionaries.
+        return hash((self.of, self.seed, self.baseline))
 
     @property
     def name(self) -> str:
@@ -54,7 +55,6 @@ class TrainingRun:
 
 
 def run_of(recipe: Recipe, arm: ArmConfig, seed: int) -> TrainingRun:
-    """Return the run of one arm and seed."""
     train = recipe.train_of(arm)
     alphas = train.wise_ft or ()
     # Mixing weights changes no training.

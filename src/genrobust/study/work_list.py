@@ -26,7 +26,6 @@ class Row:
 
     @property
     def steps(self) -> list[Step]:
-        """The steps of the items."""
         numbers = dict.fromkeys(item.key[0] for item in self.items)
         return [self.batch.steps[number] for number in numbers]
 
@@ -44,7 +43,6 @@ class Row:
 
     @property
     def left(self) -> list[Item]:
-        """The items that are not made."""
         return [item for item in self.items if item.size]
 
     def seconds(self) -> float | None:
@@ -57,7 +55,6 @@ class Row:
 
 
 def list_rows(steps: Sequence[Step]) -> list[Row]:
-    """List the work of `steps`, in their order."""
     rows: list[Row] = []
     for batch in batches_of(steps):
         by_row: dict[str, list[Item]] = {}
@@ -85,5 +82,4 @@ def seconds_left(rows: Iterable[Row]) -> tuple[float, bool]:
 
 
 def disk(rows: Sequence[Row]) -> int:
-    """Return about how many bytes the missing results of `rows` take."""
     return round(sum(row.disk() for row in rows))

@@ -99,8 +99,11 @@ class Training:
     """One training of `job` on `device`."""
 
     def __init__(self, job: TrainingJob, device: torch.device, watch: Watch = watch_nothing) -> None:
-        self.job, self.config, self.mixture = job, job.config, job.mixture
-        self.device, self.watch = device, watch
+        self.job = job
+        self.config = job.config
+        self.mixture = job.mixture
+        self.device = device
+        self.watch = watch
         self.description = job.describe()
         self.steps = job.steps
         self.warmup = job.config.warmup_for(len(job.mixture))
@@ -236,7 +239,7 @@ class Training:
         return f"loss {mean_loss:.3f}  {self.describe_validation()}".rstrip()
 
     def describe_validation(self) -> str:
-        """Describe the last validation; before the first one, that of the linear probe. "" without any."""
+        """Describe the last validation, or before the first one the linear probe's. "" without any."""
         if self.progress.history:
             return f"val {self.progress.history[-1]['val_top1']:.1f} %"
         if self.probe_top1 is not None:
@@ -249,7 +252,8 @@ class Training:
         Returns:
             `val_top1` in percent; nothing without validation images.
         """
-        config, progress = self.config, self.progress
+        config = self.config
+        progress = self.progress
         self._require_finite_weights()
         # Twice the training batch: without gradients, a batch takes less memory.
         top1 = val_top1(
@@ -263,7 +267,8 @@ class Training:
         if config.keep == "last":
             is_kept = progress.step == self.steps
         else:
-            assert top1 is not None and progress.best_top1 is not None  # `train` refuses an empty set
+            # `train` refuses an empty set.
+            assert top1 is not None and progress.best_top1 is not None
             is_kept = top1 >= progress.best_top1
         if is_kept:
             progress.best_step, progress.best_top1 = progress.step, top1
@@ -283,7 +288,6 @@ class Training:
                     raise self.state.diverged(problem, self.progress.step, self.config)
 
     def save(self) -> None:
-        """Save everything that the next step depends on."""
         self._require_finite_weights()
         self.state.save(
             vars(self.progress),

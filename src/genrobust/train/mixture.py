@@ -55,7 +55,9 @@ class Mixture:
             UserError: A source has no images, or a weight is too small for a batch.
         """
         images = MixedImages(sources)
-        self.batch_size, self.image_size, self.interpolation = batch_size, image_size, interpolation
+        self.batch_size = batch_size
+        self.image_size = image_size
+        self.interpolation = interpolation
         self.sources = images.sources
         self.counts = images.counts()
         self.labels = images.labels()

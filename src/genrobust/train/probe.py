@@ -112,34 +112,28 @@ def _mean_squared_norm(features: Tensor) -> float:
     return total / len(features) or 1.0
 
 
+@dataclass(frozen=True, slots=True)
 class Embedder:
     """Computes the inputs of the last layer of `model`, and keeps finished parts in `parts`."""
 
-    def __init__(
-        self, model: Classifier, config: TrainConfig, interpolation: str, device: torch.device, parts: KeptParts
-    ) -> None:
-        self._model, self._config, self._interpolation = model, config, interpolation
-        self._device, self._parts = device, parts
+    model: Classifier
+    config: TrainConfig
+    interpolation: str
+    device: torch.device
+    parts: KeptParts
 
     def embed(self, images: ImageSet) -> np.ndarray:
         """Return the features of `images`, float32 [N, D]. A killed embedding resumes after its last kept part."""
         # Twice the training batch: without gradients, a batch takes less memory.
-        batch_size = 2 * self._config.batch_size
+        batch_size = 2 * self.config.batch_size
 
         def run_model(part: ImageSet, advance: Advance) -> Arrays:
-            features = predict_logits(
-                self._model,
-                part,
-                self._config.image_size,
-                batch_size,
-                self._device,
-                self._interpolation,
-                advance,
-            )
+            size = self.config.image_size
+            features = predict_logits(self.model, part, size, batch_size, self.device, self.interpolation, advance)
             return {"features": features}
 
-        with _without_head(self._model):
-            arrays = compute_in_parts(images, batch_size, self._parts, run_model, f"embedding {images.name}")
+        with _without_head(self.model):
+            arrays = compute_in_parts(images, batch_size, self.parts, run_model, f"embedding {images.name}")
         return arrays["features"]
 
 

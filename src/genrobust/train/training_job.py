@@ -63,7 +63,6 @@ class TrainingJob:
 
     @property
     def steps(self) -> int:
-        """The number of training steps."""
         return self.config.steps_for(len(self.mixture))
 
     def describe(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobu
 
 from genrobust.core import GenrobustError, UserError, counting
 from genrobust.recipe import Recipe
-from genrobust.study import Local, Study, open_executor
+from genrobust.study import Executor, Study, open_executor
 from genrobust.study.executors import ray_cluster as kind
 from genrobust.study.executors.workers import TRIES, Workers
 
@@ -133,7 +133,7 @@ def test_threads_that_no_node_has_are_shared_and_the_device_is_that_of_the_nodes
     said = []
     placed = ray_of(recipe_of(device="auto")).placed(recipe_of(device="auto"), said.append)
     assert placed.device == "cpu"
-    assert placed == Local().placed(recipe_of(device="cpu")), "both nodes are this machine"
+    assert placed == Executor().placed(recipe_of(device="cpu")), "both nodes are this machine"
     assert len(said) == 1 and "all nodes" in said[0]
 
 

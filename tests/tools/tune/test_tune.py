@@ -11,7 +11,7 @@ from small_study import CLASSES, TRAIN, folders_section, genrobust
 
 from genrobust.core import Score, UserError
 from genrobust.recipe import load_recipe
-from genrobust.study import Local, Processes, Study
+from genrobust.study import Executor, Processes, Study
 from genrobust.tools.tune.tuning import LADDERS, Tuning
 
 MIXED = [{"source": "real", "weight": 1}, {"source": "generated", "weight": 1}]
@@ -109,7 +109,7 @@ def test_no_variant_trains_as_an_arm_or_another_variant(icons):
 def test_a_linear_probe_has_no_shorter_round(icons):
     probe = {"name": "probe", "mixture": "real", "train": {"init": "clip:pictograms", "method": "linear-probe"}}
     given = [f"arms={json.dumps([*RECIPE['arms'], probe])}", "tune.over={weight: [2], train.augmentation: [augmix]}"]
-    tuning = Tuning(load_recipe(icons(), given), "runs", 3600, Local(), "")
+    tuning = Tuning(load_recipe(icons(), given), "runs", 3600, Executor(), "")
     assert not [name for name in tuning.variants if name.startswith("probe,")], "nor has it an augmentation"
     _, runs = tuning._round(tuning.variants, 1 / 3)
     assert ("probe", "a linear probe") in runs.values() and ("mixed", "12 steps") in runs.values()
@@ -127,7 +127,7 @@ def test_a_linear_probe_has_no_shorter_round(icons):
 def test_the_best_variant_stays_beside_the_arms_that_it_depends_on(icons, best, needs):
     arms = [*RECIPE["arms"], {"name": "best", "mixture": [best], **needs}]
     given = ["data.retrieved.clip=pictograms", "answer=null", "claims=[]", f"arms={json.dumps(arms)}"]
-    tuning = Tuning(load_recipe(icons(embedded=True), given), "runs", 3600, Local(), "")
+    tuning = Tuning(load_recipe(icons(embedded=True), given), "runs", 3600, Executor(), "")
     (variant,) = (name for name, of in tuning.variants.items() if name.startswith("best") and of.chosen)
     written = tuning._derived(tuning._with_needed({"real", variant}))
     assert written.arm_names == ["real", "mixed", variant], "without the generated images, it would retrieve all"
@@ -188,7 +188,7 @@ def test_a_budget_below_two_variants_is_refused_with_a_command_that_is_not(icons
     recipe = load_recipe("icons.yaml", [long])
 
     def plan(minutes):
-        return Tuning(recipe, "runs", 60 * minutes, Local(), "").plan()
+        return Tuning(recipe, "runs", 60 * minutes, Executor(), "").plan()
 
     smallest = int(command.split("--budget ")[1].split("m ")[0])
     assert command == f"genrobust tune icons.yaml --set {long} --budget {smallest}m --workers 1"
@@ -200,6 +200,6 @@ def test_a_budget_below_two_variants_is_refused_with_a_command_that_is_not(icons
 
     fine = {**RECIPE["arms"][1], "train": {"init": "arm:real", "wise_ft": 0.5}}
     mixed = load_recipe("icons.yaml", [long, f"arms={json.dumps([RECIPE['arms'][0], fine])}"])
-    full = Tuning(recipe, "runs", 60, Local(), "")._full_training
+    full = Tuning(recipe, "runs", 60, Executor(), "")._full_training
     assert full > 60
-    assert Tuning(mixed, "runs", 60, Local(), "")._full_training == pytest.approx(full), "not that of mixing alone"
+    assert Tuning(mixed, "runs", 60, Executor(), "")._full_training == pytest.approx(full), "not that of mixing alone"

@@ -23,7 +23,7 @@ from typing import Any
 from genrobust.core import UserError, cores, device_kind, free_memory, worker_environment
 from genrobust.recipe import EXECUTORS, Recipe, WorkerCount
 from genrobust.study.executors.calls import Call, Result, WorkerDied, run_call
-from genrobust.study.executors.this_process import ExecutorConfig, Local
+from genrobust.study.executors.executor import Executor, ExecutorConfig
 from genrobust.study.executors.work import Work
 from genrobust.study.executors.workers import Submit, Workers
 
@@ -51,7 +51,7 @@ class LocalConfig(ExecutorConfig):
 
     workers: WorkerCount | None = None
 
-    def open(self, recipe: Recipe, out: Path) -> Local:
+    def open(self, recipe: Recipe, out: Path) -> Executor:
         return Processes(recipe, self.workers)
 
 
@@ -74,7 +74,6 @@ class Processes(Workers):
         self._count = count or self._room()
 
     def workers(self) -> int:
-        """Return how many processes work at the same time."""
         return self._count
 
     def prepare(self) -> None:
@@ -88,7 +87,7 @@ class Processes(Workers):
     def run(self, work: Work) -> None:
         """Make all items of `work`; in this process if there is only one item or one worker."""
         if work.alone or min(len(work.items), self._fitting(work.memory)) <= 1:
-            Local.run(self, work)
+            Executor.run(self, work)
             torch = sys.modules.get("torch")
             if self._gpus and torch:
                 # Free the GPU for the workers that come next.
@@ -150,7 +149,6 @@ class _Worker:
         self._process: multiprocessing.process.BaseProcess | None = None
 
     def run(self, call: Call) -> Result:
-        """Run `call`, and return its result."""
         if self._process is None:
             context: Any = multiprocessing.get_context(METHOD)
             self._calls, theirs = context.Pipe()

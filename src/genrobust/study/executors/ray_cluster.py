@@ -34,7 +34,7 @@ from genrobust.core import (
 )
 from genrobust.recipe import EXECUTORS, Recipe, Threads
 from genrobust.study.executors.calls import Call, Channel, Result, WorkerDied, run_call
-from genrobust.study.executors.this_process import ExecutorConfig, Local
+from genrobust.study.executors.executor import Executor, ExecutorConfig
 from genrobust.study.executors.work import Work
 from genrobust.study.executors.workers import Submit, Workers
 
@@ -64,7 +64,7 @@ class RayConfig(ExecutorConfig):
             raise ValueError(f"num_gpus: {self.num_gpus:g} is more than one GPU, so it must be a whole number")
         return self
 
-    def open(self, recipe: Recipe, out: Path) -> Local:
+    def open(self, recipe: Recipe, out: Path) -> Executor:
         require_packages(["ray"], "ray", "--executor ray")
         return Ray(self, recipe)
 

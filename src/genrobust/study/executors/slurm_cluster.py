@@ -15,7 +15,7 @@ from genrobust.core import Hardware, UserError, device_kind, digest, hardware, r
 from genrobust.recipe import EXECUTORS, Recipe, Threads, WorkerCount
 from genrobust.store import page_json, read_page_json, replacing
 from genrobust.study.executors.calls import Call, run_call
-from genrobust.study.executors.this_process import ExecutorConfig, Local
+from genrobust.study.executors.executor import Executor, ExecutorConfig
 from genrobust.study.executors.work import Work
 from genrobust.study.executors.workers import Submit, Workers
 
@@ -50,7 +50,7 @@ class SlurmConfig(ExecutorConfig):
     num_gpus: Annotated[StrictInt, Field(ge=0, le=64)] | None = None
     at_once: WorkerCount = 64
 
-    def open(self, recipe: Recipe, out: Path) -> Local:
+    def open(self, recipe: Recipe, out: Path) -> Executor:
         require_packages(["submitit"], "slurm", "--executor slurm")
         if self.cluster == "slurm" and shutil.which("srun") is None:
             raise UserError("execute.executor: slurm: there is no srun here: run this on a login node of the cluster")
@@ -81,12 +81,10 @@ class Slurm(Workers):
         return choose_precisions(recipe.model_copy(update={"device": self._device}), self._hardware, say)
 
     def workers(self) -> int:
-        """Return how many jobs run at the same time, if the cluster has room."""
         return self._config.at_once
 
     @contextmanager
     def pool(self, work: Work) -> Iterator[Submit]:
-        """Submit calls as one array."""
         executor = self._executor()
         jobs: list[Any] = []
 

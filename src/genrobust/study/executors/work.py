@@ -64,7 +64,6 @@ class Work:
 
     @property
     def size(self) -> int:
-        """The size of all items, in `unit`."""
         return sum(item.size for item in self.items)
 
     def shares(self, workers: int, most: int = sys.maxsize) -> list[tuple[Item, ...]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from genrobust.core import Bar, GenrobustError, is_out_of_memory, one_line, progress_bar, some_of
 from genrobust.study.executors.calls import Call, Channel, Files, Result, WorkerDied
-from genrobust.study.executors.this_process import Local
+from genrobust.study.executors.executor import Executor
 from genrobust.study.executors.work import Item, Work
 
 TRIES = 3  # per item
@@ -43,7 +43,7 @@ class Progress:
         self._bar.advance(done - done_before - (found - found_before))
 
 
-class Workers(Local):
+class Workers(Executor):
     """Other processes make the items: one per call, or a share of them if that is cheaper.
 
     Attributes:
@@ -77,7 +77,7 @@ class Workers(Local):
     def run(self, work: Work) -> None:
         """Make all items of `work`. An item whose worker dies or runs out of memory is tried again."""
         if work.alone or not work.items:
-            Local().run(work)
+            Executor().run(work)
             return
         shares = work.shares(self.workers(), self.most_calls)
         with progress_bar(work.title, work.size, work.unit) as bar, self.channel() as channel:

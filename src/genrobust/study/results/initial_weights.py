@@ -19,7 +19,7 @@ FOREIGN = (
 
 
 def name_starts(recipe: Recipe) -> str:
-    """Say in one sentence which arms start from which pretrained network, and which from scratch."""
+    """Describe in one sentence which arms start from which pretrained network, and which from scratch."""
     arms_by_start: dict[str, list[str]] = {}
     for arm in recipe.arms:
         train = recipe.train_of(arm)
@@ -34,7 +34,7 @@ def name_starts(recipe: Recipe) -> str:
 
 
 def describe_starts(plan: StudyPlan) -> Iterator[str]:
-    """Yield a note on each network that arms start from: which these are, and what it has seen before."""
+    """Yield a note on each network that arms start from: these arms, and its own training images."""
     starts: dict[str, list[ClassifierStep]] = {}
     for planned in map(plan.arm, plan.recipe.arm_names):
         train = planned.run.train
@@ -52,16 +52,18 @@ def describe_starts(plan: StudyPlan) -> Iterator[str]:
 
 
 def _one_seed(planned: ClassifierStep) -> str:
-    """Say that all seeds start from one of another arm, after another sentence; "" where that is no choice."""
-    origin, seeds = planned.origin, planned.context.recipe.seeds
+    """Note that all seeds start from one seed of another arm. "" if there is only one seed."""
+    origin = planned.origin
+    seeds = planned.context.recipe.seeds
     if origin is None or len(seeds) < 2:
         return ""
     return f" All seeds start from its seed {origin.run.seed}: intervals do not cover how its own trainings differ."
 
 
 def _seen_by(planned: ClassifierStep) -> str:
-    """Describe in words what the network was trained on that a training starts from."""
-    init, origin = planned.run.train.init, planned.origin
+    """Describe the training images of the network that a training starts from."""
+    init = planned.run.train.init
+    origin = planned.origin
     if origin is not None:
         run = origin.run
         images = f"images of the study {origin.context.recipe.name}: {' and '.join(part.source for part in run.parts)}"
@@ -74,7 +76,7 @@ def _seen_by(planned: ClassifierStep) -> str:
 
 
 def _seen_by_checkpoint(training: Mapping[str, Any]) -> str:
-    """Describe in words what a checkpoint was trained on, by its manifest."""
+    """Describe the training images of a checkpoint by its manifest."""
     config = training.get("config")
     init = config.get("init") if isinstance(config, Mapping) else None
     sources = training.get("counts")

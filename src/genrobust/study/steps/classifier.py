@@ -68,19 +68,16 @@ class ClassifierStep(Step):
 
     @property
     def interpolation(self) -> str:
-        """How images are resized."""
         initial = self.open_initial()
         return BICUBIC if initial is None else initial.blueprint.interpolation
 
     @property
     def blueprint(self) -> Blueprint:
-        """The network, without weights."""
         settings = self.settings
         return Blueprint(settings.architecture, settings.network_kwargs, settings.image_size, self.interpolation)
 
     @property
     def size(self) -> NetworkSize:
-        """The size of the network."""
         return network_size(self.context.out, self.settings, len(self.context.data.labels))
 
     def open_mixture(self) -> Mixture:

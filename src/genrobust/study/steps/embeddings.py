@@ -39,11 +39,9 @@ class Embeddings:
 
     @property
     def are_made(self) -> bool:
-        """Whether they are saved."""
         return Artifact(self.folder).is_finished
 
     def load(self) -> np.ndarray:
-        """Load them."""
         path = Artifact(self.folder).path(FILE)
         with reading(path, ValueError, KeyError, kind=GenrobustError), np.load(path, allow_pickle=False) as arrays:
             embeddings: np.ndarray = arrays["embeddings"]
@@ -71,8 +69,7 @@ class EmbeddingStep(Step):
 
     @property
     @abstractmethod
-    def clip_name(self) -> str:
-        """The name of the CLIP in the recipe."""
+    def clip_name(self) -> str: ...
 
     @property
     @abstractmethod

@@ -59,17 +59,14 @@ class Generate(ImageStep):
 
     @property
     def config(self) -> DatasetConfig:
-        """The section of the dataset."""
         return self.context.recipe.datasets.get(self.name, DatasetConfig())
 
     @property
     def generator(self) -> GeneratorConfig:
-        """The base generator, before a training."""
         return self.context.recipe.generation(self.name)[0]
 
     @property
     def generate(self) -> GenerateConfig:
-        """The settings of the generation."""
         return self.context.recipe.generation(self.name)[1]
 
     @cached_property
@@ -84,7 +81,6 @@ class Generate(ImageStep):
 
     @cached_property
     def plan(self) -> Plan:
-        """The requests."""
         return self._plan(self.generate)
 
     def _plan(self, generate: GenerateConfig) -> Plan:
@@ -192,7 +188,6 @@ class Generate(ImageStep):
 
     @cached_property
     def shards(self) -> Sequence[range]:
-        """The requests of each shard, by index."""
         return self.plan.shards(self.generate.shard_size)
 
     def missing_shards(self) -> list[int]:

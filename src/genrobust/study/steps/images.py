@@ -79,7 +79,6 @@ class GivenImages(ExistingImages):
 
     @cached_property
     def images(self) -> ImageSet:
-        """The images."""
         data = self.context.data
         others = {
             REAL: data.train,

@@ -68,8 +68,7 @@ class PredictStep(Step):
     def hash_weights(self) -> str: ...
 
     @abstractmethod
-    def open_classifiers(self) -> dict[PredictedBy, OpenClassifier]:
-        """Open the classifier and its variants."""
+    def open_classifiers(self) -> dict[PredictedBy, OpenClassifier]: ...
 
     def folders(self, by: PredictedBy) -> dict[str, Path]:
         """Return the folders of the predictions, made or not, by the name of the set."""

@@ -56,7 +56,6 @@ class Search(EmbeddingStep, ImageStep):
 
     @cached_property
     def pool(self) -> ImageSet:
-        """The images to search."""
         data = self.context.data
         pool = data.retrieval if data.search_pool is None else data.search_pool
         if pool is None:

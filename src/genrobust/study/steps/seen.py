@@ -142,4 +142,4 @@ def _recorded_copies(
 
 
 def _no_near_copies(images: ImageSet, tests: Mapping[str, ImageSet]) -> None:
-    """Search for no near copies."""
+    """Find none."""

@@ -167,7 +167,6 @@ class Train(ClassifierStep):
             steps[0].context.log(f"training {len(items)} classifiers, {together} at a time")
 
     def make(self, keys: Sequence[int]) -> None:
-        """Train the classifier."""
         from genrobust.train import TrainingJob, train as train_classifier
 
         del keys

@@ -65,7 +65,6 @@ class TrainGenerator(Step):
 
     @cached_property
     def images(self) -> ImageSet:
-        """The images that it learns from."""
         data = self.context.data
         if isinstance(self.config, FinetuneConfig) or self.config.images == "train":
             return data.train
@@ -86,14 +85,12 @@ class TrainGenerator(Step):
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """The styles that a class model learns."""
         from genrobust.generate import styles_of
 
         return styles_of(self.images) if isinstance(self.config, ClassModelConfig) else ()
 
     @cached_property
     def objective(self) -> Finetune | ClassModel:
-        """The objective: the network to train, and its images."""
         from genrobust.generate import ClassModel, Finetune
 
         recipe = self.context.recipe

@@ -33,7 +33,7 @@ from genrobust.core import (
 from genrobust.recipe import GENERATED, TRAIN, Recipe, TrainConfig, TuneConfig, parse_recipe, recipe_yaml
 from genrobust.robustness import image_metric
 from genrobust.store import artifact_folder, local_folder, page_json, read_page_json, write_files
-from genrobust.study import Local, Study, TrainingRun, list_rows, seconds_left
+from genrobust.study import Executor, Study, TrainingRun, list_rows, seconds_left
 from genrobust.tools.tune.variants import Variant, variants
 
 FINALISTS = 2  # variants in the last round
@@ -82,7 +82,7 @@ class Tuning:
         recipe: Recipe,
         out: Path | str,
         budget: float,
-        executor: Local,
+        executor: Executor,
         command: str,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:

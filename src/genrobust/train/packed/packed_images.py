@@ -158,12 +158,10 @@ def _artifact_of(images: ImageSet, folder: Path) -> Artifact:
 
 
 def _shard_of(index: int) -> str:
-    """Return the name of the shard that holds image `index`."""
     return f"{index // SHARD:06d}"
 
 
 def _shards(images: ImageSet) -> dict[str, range]:
-    """Return the images of each shard, by its name."""
     shards = {}
     for start in range(0, len(images), SHARD):
         shards[_shard_of(start)] = range(start, min(start + SHARD, len(images)))

@@ -14,19 +14,19 @@ from genrobust.recipe import ExecuteConfig, Recipe, checked
 from genrobust.study.executors.work import Work
 
 
-class Local:
-    """This process. Loading and writing in the background continue from one item to the next.
+class Executor:
+    """Makes items in this process. Other executors extend it.
 
-    Other executors extend it. `here` tells whether all work is done on this machine.
+    Attributes:
+        here: Whether all work is done on this machine.
     """
 
     here = True
 
     def placed(self, recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Recipe:
-        """Return `recipe` with the precisions of the device that its work will find, in place of `auto`.
+        """Return `recipe` with the precisions of the device that its work will find, instead of `auto`.
 
-        If that is another machine's device, the returned recipe names it, too.
-        `say` gets the lines of `choose_precisions`.
+        If the device is another machine's, the recipe names it, too. `say` gets the lines of `choose_precisions`.
         """
         if recipe.device not in ("auto", "cpu"):
             resolve_device(recipe.device)
@@ -59,11 +59,11 @@ class ExecutorConfig(ExecuteConfig, ABC):
     """A kind of executor, chosen by ``execute.executor``: the section `execute` with the keys of the kind."""
 
     @abstractmethod
-    def open(self, recipe: Recipe, out: Path) -> Local:
+    def open(self, recipe: Recipe, out: Path) -> Executor:
         """Return an executor for the work of `recipe`, whose results go to `out`."""
 
 
-def open_executor(recipe: Recipe, out: Path, kind: str | None = None, **given: object) -> Local:
+def open_executor(recipe: Recipe, out: Path, kind: str | None = None, **given: object) -> Executor:
     """Open the executor of `recipe`, or another `kind`. Keys in `given` that are not None replace the recipe's."""
     is_own = kind in (None, recipe.execute.executor)
     values: dict[str, object] = recipe.execute.model_dump() if is_own else {"executor": kind}
