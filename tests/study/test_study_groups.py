@@ -100,7 +100,7 @@ def test_groups_widen_intervals_and_repeat_no_work(recipe, tmp_path):
         assert width(row) > 2 * width(plain[test]) if row["groups"] != "0" else row == plain[test]
     assert found["names"]["lo"] == found["table"]["lo"]  # the same images and sites
     report = (out / "small" / "report.md").read_text()
-    assert "6 groups in names, 6 groups in table" in report and "60 images, 6 groups" in report
+    assert "6 groups in names" in report and "60 images, 6 groups" in report
     results = json.loads((out / "small" / "results.json").read_text())
     assert yaml.safe_load(results["recipe"])["data"]["groups"]["table"]["column"] == "site"
 

@@ -201,7 +201,6 @@ def test_all_of_imagenet_is_held_against_published_lines(made, data, stable_diff
     assert any("ImageNet testbed (Taori et al., 2020)" in note for note in results["notes"])
     assert any("No baseline line for objectnet paper's map" in note for note in results["notes"])
     assert {*results["summary"]["left_out"]} == {"objectnet paper's map", "a"}
-    assert "| v2 | logit | 0.92" in (made / "imagenet1k" / "report.md").read_text()
 
 
 @pytest.mark.thorough

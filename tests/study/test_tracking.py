@@ -112,7 +112,7 @@ def test_after_kill_9_every_point_is_there_once(start, folder, tmp_path):
 
 def test_a_missing_package_is_named_before_anything_is_done(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(UserError, match=r"track: true .*pip install 'genrobust\[track\]'"):
+    with pytest.raises(UserError, match=r"genrobust\[track\]"):
         Tracking(tmp_path, "")
     genrobust("run", "pictograms", "--set", "track=true", "--out", tmp_path / "runs", code=2)
     assert not (tmp_path / "runs").exists()

@@ -50,6 +50,6 @@ def test_a_compiler_that_fails_is_an_error_that_names_the_key(tmp_path):
     with (
         broken,
         utils.fresh_inductor_cache(),
-        pytest.raises(GenrobustError, match=r"train\.compile: test_resnet cannot be compiled"),
+        pytest.raises(GenrobustError, match=r"train\.compile: "),
     ):
         small_job().run(tmp_path / "failed", compile=True, **FEW)

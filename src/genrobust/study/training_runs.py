@@ -84,8 +84,8 @@ def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
     """Return `count` standard models around the study's own settings, from strong to weak, to span clean accuracies.
 
     They differ as the models of the robustness testbed do (Taori et al., 2020): in size, training length and amount of
-    real data (of `images` in all), and beyond twice as many models as SPANS in the kind of network; none sees
-    generated data or more than standard augmentation. A longer grid begins with the shorter one.
+    real data (of `images` in all). Larger grids have other kinds of networks, too. No model sees generated data or more
+    than standard augmentation. A longer grid begins with the shorter one.
     """
     second = SECOND[train.architecture == SECOND[0]]
     second_kwargs = train.model_kwargs if train.architecture.startswith("resnet") else {}
@@ -95,25 +95,24 @@ def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
             kwargs = {**kwargs, "patch_size": max(1, train.image_size // PATCHES)}
         if name != train.architecture:
             others.append((name, kwargs))
-    first = ((train.architecture, train.model_kwargs), (second, second_kwargs))
+    first = [(train.architecture, train.model_kwargs), (second, second_kwargs)]
     runs: list[TrainingRun] = []
-    for networks, (fraction, length) in (*product([first], SPANS), *product([others], SPANS)):
+    for networks, (fraction, length) in product((first, others), SPANS):
         parts = (MixturePart(source="real", fraction=None if fraction == 1 else fraction),)
+        steps = max(20, round(train.steps_for(images) * length))
+        standard = {
+            **FROM_SCRATCH,
+            "steps": steps,
+            "epochs": None,
+            "warmup_steps": min(train.warmup_for(images), steps // 10),
+            "warmup_epochs": None,
+            "augmentation": "standard",
+            "augmentation_share": 1.0,
+            **dict.fromkeys(COMBINED, 0.0),
+        }
         for architecture, model_kwargs in networks:
-            steps = max(20, round(train.steps_for(images) * length))
-            standard = {
-                **FROM_SCRATCH,
-                "architecture": architecture,
-                "model_kwargs": model_kwargs,
-                "steps": steps,
-                "epochs": None,
-                "warmup_steps": min(train.warmup_for(images), steps // 10),
-                "warmup_epochs": None,
-                "augmentation": "standard",
-                "augmentation_share": 1.0,
-                **dict.fromkeys(COMBINED, 0.0),
-            }
-            settings = train.changed(standard, "a baseline")
+            network = {"architecture": architecture, "model_kwargs": model_kwargs}
+            settings = train.changed(standard | network, "a baseline")
             name = f"{architecture}, {fraction:g} of real, {steps} steps"
             runs.append(TrainingRun(name, parts, settings, 0, baseline=True))
     # The shortest trainings are equally long.

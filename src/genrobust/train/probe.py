@@ -70,25 +70,32 @@ def fit_probe(
         val_y = torch.from_numpy(np.asarray(val.labels, dtype=np.int64)).to(solver_device)
         validation = _Validation(val_x, val_y)
 
-    strengths = (DEFAULT_STRENGTH,) if validation is None else STRENGTHS
     scale = _mean_squared_norm(x)
-    best: tuple[Solution, float] | None = None
-    best_rank = (-1.0, 0.0)
+    fits: list[_Fit] = []
     solution = None
-    for strength in strengths:
+    for strength in (DEFAULT_STRENGTH,) if validation is None else STRENGTHS:
         penalty = scale / (strength * len(x))
         # Start from the solution for the penalty before: it is near.
         solution = solve(x, y, weights, last.out_features, penalty, solution)
         rank = (0.0, 0.0) if validation is None else validation.rank(solution)
-        if rank > best_rank:
-            best, best_rank = (solution, penalty), rank
-    assert best is not None
-    solution, penalty = best
+        fits.append(_Fit(solution, penalty, rank))
+    # Of equals, the strongest penalty.
+    best = max(fits, key=lambda fit: fit.rank)
     with torch.no_grad():
-        last.weight.copy_(solution.rows)
-        last.bias.copy_(solution.bias)
+        last.weight.copy_(best.solution.rows)
+        last.bias.copy_(best.solution.bias)
     parts.remove()
-    return Probe(solution.loss, penalty, None if validation is None else best_rank[0])
+    val_top1 = None if validation is None else best.rank[0]
+    return Probe(best.solution.loss, best.penalty, val_top1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """The solution for a penalty, and its rank (see `_Validation`)."""
+
+    solution: Solution
+    penalty: float
+    rank: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)

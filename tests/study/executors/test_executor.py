@@ -38,7 +38,7 @@ def test_the_first_failure_ends_it_as_it_is(tmp_path):
 def test_a_device_that_is_not_here_is_refused():
     placed = Executor().placed(recipe_of(device="cpu"))
     assert Executor().placed(placed) is placed
-    with pytest.raises(UserError, match="no device 'cuda:99' on this machine"):
+    with pytest.raises(UserError, match="cuda:99"):
         Executor().placed(recipe_of(device="cuda:99"))
 
 

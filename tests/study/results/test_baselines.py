@@ -41,14 +41,14 @@ def test_every_model_of_the_recipes_grid_can_be_made():
 
 
 def test_more_models_than_there_are_is_refused():
-    with pytest.raises(UserError, match="more than the 48 models"):
+    with pytest.raises(UserError, match="48 models"):
         grid(TrainConfig(), 49, 1800)
 
 
 def test_no_model_of_short_trainings_counts_twice():
     short = TrainConfig(steps=20, warmup_steps=2)
     assert len({model.name for model in grid(short, 10, 1378)}) == 10
-    with pytest.raises(UserError, match=r"more than the 30 models .* longer trainings"):
+    with pytest.raises(UserError, match="30 models"):
         grid(short, 48, 1378)
 
 

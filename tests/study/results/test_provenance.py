@@ -22,7 +22,7 @@ def test_unfinished_work_of_other_versions_is_refused(tmp_path: Path) -> None:
         artifact.folder.mkdir()
         artifact.begin(Manifest("dataset", made_by={**made_by("genrobust.generate.run"), **versions}))
     require_same_makers(own.folder)
-    with pytest.raises(UserError, match=r"other was begun with timm 0\.1 .* delete that folder"):
+    with pytest.raises(UserError, match=r"timm 0\.1"):
         require_same_makers(other.folder)
     assert own.is_begun and other.is_begun
 
@@ -52,10 +52,8 @@ def test_another_copy_of_the_package_names_what_it_reuses(write_folder, tmp_path
         assert shown.returncode == 0 and "made with" not in shown.stdout
     changed.write_text(changed.read_text() + "one_more = True\n")
     other = run(copy, "run", str(recipe))
-    assert (
-        other.returncode == 0
-        and "1 checkpoint made with other code in 1 module of genrobust (recipe.train)" in other.stderr
-    )
+    assert other.returncode == 0
+    assert "1 checkpoint made with" in other.stderr and "1 module of genrobust (recipe.train)" in other.stderr
 
 
 def test_artifacts_of_one_code_are_counted_together(tmp_path: Path) -> None:

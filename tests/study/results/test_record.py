@@ -59,7 +59,8 @@ def test_an_arm_without_an_image_of_a_class_is_warned_of(write_folder, tmp_path)
     arms = [{"name": "real", "mixture": "real"}, {"name": "others", "mixture": "more"}]
     recipe = recipe_of(data=folders_section(folders, extra=more), arms=arms, device="cpu")
     plan = Study(recipe, tmp_path / "runs").plan
-    assert list(record._warnings(plan, [])) == ["Warning: others trains on no image of 1 class: anchor."]
+    (warning,) = record._warnings(plan, [])
+    assert "others" in warning and warning.endswith(": anchor.")
 
 
 def test_images_that_two_trainings_of_an_arm_mix_count_once(tmp_path):
@@ -109,7 +110,7 @@ def test_two_datasets_of_an_arm_with_the_same_images_are_warned_of(tmp_path):
     recipe = recipe_of(arms=arms, datasets=datasets, generate={"per_class": 2, "shard_size": 7}, generator={"steps": 1})
     plan = Study(recipe, tmp_path).plan
     (warning,) = plan.doubts()
-    assert "with more mixes generated and more, whose first 2 images of each class" in warning
+    assert "with more mixes generated and more" in warning and "first 2 images" in warning
     one, other, apart = (plan.dataset(name).plan for name in ("generated", "more", "others"))
     assert [*one] == [*other][: len(one)], "as it says"
     assert not {request.seed for request in one} & {request.seed for request in apart}
@@ -136,12 +137,8 @@ def test_images_made_from_all_real_ones_beside_a_part_of_these_are_warned_of(tmp
     }
     arms = [REAL, *({"name": name, "mixture": mixture} for name, mixture in mixtures.items())]
     warnings = Study(recipe_of(arms=arms, datasets=datasets), tmp_path).plan.doubts()
-    said = "{0} mixes a part of the {1}, and {0} uses all of them"
-    assert list(warnings) == [
-        said.format("varied", "real images"),
-        said.format("judged", "real images"),
-        said.format("learned from pool", "images of retrieved-all"),
-    ]
+    named = [(text.partition(" mixes ")[0], "retrieved-all" in text) for text in warnings]
+    assert named == [("varied", False), ("judged", False), ("learned from pool", True)]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_adapted_classifiers_are_scored_beside_the_others_and_corruptions_beside
     plain = study(tmp_path, "hand-drawn", "foggy-weather").scores()
     before = files(tmp_path / "predictions")
     assert plain.summary.shifts == ("hand-drawn",)
-    assert plain.summary.left_out == {"foggy-weather": "made from other test images"}
+    assert plain.summary.left_out.keys() == {"foggy-weather"}
     assert plain.summary.score("top1", "real", "foggy-weather").n == 2 * plain.summary.score("top1", "real").n
     assert plain.summary.find("top1_adapted", "real") is None
 
@@ -48,7 +48,8 @@ def test_adapted_classifiers_are_scored_beside_the_others_and_corruptions_beside
         assert (values[0] == values[1]) is is_same
         assert values[0] == [plain.summary.score("top1", arm, test).value for test in tests]
     assert adapted.summary.find("top1_adapted", "vit", minus="real") is not None
-    assert adapted.notes == (*plain.notes, "vit: not adapted, since the network has no batch norms.")
+    (note,) = set(adapted.notes) - set(plain.notes)
+    assert note.startswith("vit: not adapted")
 
     kinds = []
     for test in ("hand-drawn", "foggy-weather"):

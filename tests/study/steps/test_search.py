@@ -153,10 +153,8 @@ def test_a_pool_that_is_too_small_leaves_classes_short_and_says_so(own, tmp_path
         path.unlink()
     _, written = own("one").run()
     report = " ".join(written["report.md"].read_text(encoding="utf-8").split())
-    assert (
-        "The search found 2 of 12 images, among 2 of pool. 3 of 3 classes ran short: airplane, anchor, bell." in report
-    )
-    assert "show the class that they were found for" not in report  # nobody knows
+    assert "found 2 of 12 images" in report and "ran short: airplane, anchor, bell." in report
+    assert "% show the class" not in report  # nobody knows
 
 
 def test_labeled_images_are_searched_with_their_labels_hidden(own, write_folder, tmp_path):

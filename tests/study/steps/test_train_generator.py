@@ -85,7 +85,7 @@ def test_a_class_model_learns_the_pool_by_class_and_style(by_style, tmp_path):
     manifest = Artifact(model.folder).manifest().inputs
     count = len(study.data.train) + len(study.data.retrieval)
     assert (manifest["images"], manifest["components"]) == (count, 8)
-    assert any("2 classes in 2 styles (ink, oil)" in line for line in said)
+    assert any("(ink, oil)" in line for line in said)
     # Which of its styles are drawn is another dataset of the same class model.
     some = {"styles": {**by_style["datasets"]["styles"], "generator": {"styles": ["oil"]}}}
     other = Study(parse_recipe({**by_style, "datasets": some}), tmp_path / "runs").dataset("styles")

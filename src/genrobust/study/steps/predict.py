@@ -231,7 +231,7 @@ def _predict(steps: Sequence[PredictStep]) -> Mapping[PredictedBy, SavedPredicti
 
 
 def _predict_same_sets(steps: Sequence[PredictStep]) -> Mapping[PredictedBy, SavedPredictions[str]]:
-    """Do so for steps that predict the same sets."""
+    """Make the missing predictions of steps that predict the same sets."""
     opened: dict[PredictedBy, OpenClassifier] = {}
     for step in steps:
         opened |= step.open_classifiers()
