@@ -63,8 +63,9 @@ class StudyPlan:
         description = self.description()
         ends: list[Step] = [] if zero_shot is None else [zero_shot]
         ends += [self.images(name) for name in sorted({RETRIEVED_BY_SEARCH} & self.recipe.sources())]
-        for name in self._generated():
-            ends += in_order([self.dataset(name)])
+        for name in self.recipe.generated_sets():
+            if self._is_generated(name):
+                ends += in_order([self.dataset(name)])
         ends += in_order(self.train(runs))
         ends += self.predict(runs)
         if description is not None:
@@ -76,10 +77,6 @@ class StudyPlan:
         if name not in self._datasets:
             self._datasets[name] = Generate(self.context, name)
         return self._datasets[name]
-
-    def _generated(self) -> list[str]:
-        """The datasets that arms mix and the study generates."""
-        return [name for name in self.recipe.generated_sets() if self._is_generated(name)]
 
     def _is_generated(self, name: str) -> bool:
         """Whether the study generates the images, so they are not the user's own."""

@@ -45,11 +45,6 @@ def test_what_dies_is_tried_again_and_the_rest_is_done(slurm, tmp_path: Path) ->
     assert (tmp_path / "done-d").exists()
 
 
-def test_a_mistake_of_the_users_ends_the_work(slurm, tmp_path: Path) -> None:
-    with pytest.raises(UserError):
-        slurm.run(work(tmp_path, "mistake:a"))
-
-
 def test_without_a_cluster_and_with_keys_of_another_executor_it_is_refused(tmp_path: Path) -> None:
     assert shutil.which("srun") is None
     with pytest.raises(UserError, match="srun"):

@@ -51,6 +51,7 @@ class Generate(ImageStep):
             raise UserError(f"the recipe has no dataset {self.name!r}; there are {', '.join(recipe.dataset_names)}")
         if self.name == GENERATED and recipe.data.generated is not None:
             raise UserError(f"the images of {self.name} are your own: name their folder, {recipe.data.generated}")
+        # Fail now if the recipe has no generator.
         recipe.generation(self.name)
 
     @property
@@ -61,13 +62,19 @@ class Generate(ImageStep):
     def config(self) -> DatasetConfig:
         return self.context.recipe.datasets.get(self.name, DatasetConfig())
 
+    @cached_property
+    def _sections(self) -> tuple[GeneratorConfig, GenerateConfig]:
+        """The sections `generator` and `generate` of the recipe, with the overrides of the dataset."""
+        return self.context.recipe.generation(self.name)
+
     @property
     def generator(self) -> GeneratorConfig:
-        return self.context.recipe.generation(self.name)[0]
+        """The base generator, before a training."""
+        return self._sections[0]
 
     @property
     def generate(self) -> GenerateConfig:
-        return self.context.recipe.generation(self.name)[1]
+        return self._sections[1]
 
     @cached_property
     def trained(self) -> TrainGenerator | None:
@@ -239,12 +246,9 @@ class Generate(ImageStep):
     def announce(self, items: Sequence[Item]) -> None:
         images = sum(item.size for item in items)
         self.context.log(f"generating {images:,} images ({self.name}) into {self.folder}")
-        for number, label in enumerate(self.context.data.labels.classes):
-            if label.prompt.isdecimal():
-                self._warn_of_number(self.plan[number].prompt)
-                break
-
-    def _warn_of_number(self, prompt: str) -> None:
+        classes = self.context.data.labels.classes
+        numbered = [number for number, label in enumerate(classes) if label.prompt.isdecimal()]
+        prompt = self.plan[numbered[0]].prompt if numbered else ""
         if prompt:
             self.context.log(
                 f"classes are called by numbers, as in the prompt {prompt!r}: name them in data.class_names"
