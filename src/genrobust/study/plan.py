@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cache, cached_property, partial
 from itertools import combinations
 
 from genrobust.classifiers import require_clip
@@ -36,11 +36,13 @@ class StudyPlan:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.recipe = context.recipe
-        self._datasets: dict[str, Generate] = {}
-        self._images: dict[str, ImageStep] = {}
-        # By the images without labels, the arm that predicts labels, and the seed.
-        self._pseudo_labels: dict[tuple[str, str, int], PseudoLabels] = {}
-        self._classifiers: dict[TrainingRun, ClassifierStep] = {}
+        # Each step is created once, since it keeps what it has computed.
+        # By name, the step that generates a dataset, without its filter, whether an arm mixes it or not.
+        self.dataset = cache(partial(Generate, context))
+        # By name, the step that makes a source of images.
+        self.images = cache(self._create_images)
+        self._pseudo_labels = cache(self._create_pseudo_labels)
+        self.classifier = cache(self._create_classifier)
 
     @cached_property
     def runs(self) -> list[TrainingRun]:
@@ -72,12 +74,6 @@ class StudyPlan:
             ends += in_order([description])
         return list(dict.fromkeys(ends))
 
-    def dataset(self, name: str) -> Generate:
-        """Return the step that generates the dataset `name`, without its filter, whether an arm mixes it or not."""
-        if name not in self._datasets:
-            self._datasets[name] = Generate(self.context, name)
-        return self._datasets[name]
-
     def _is_generated(self, name: str) -> bool:
         """Whether the study generates the images, so they are not the user's own."""
         is_own = name == GENERATED and self.recipe.data.generated is not None
@@ -86,12 +82,6 @@ class StudyPlan:
     def unfiltered(self, name: str) -> ImageStep:
         """Return the step of generated images without their filter: the study's, or the user's own."""
         return self.dataset(name) if self._is_generated(name) else GivenImages(self.context, name)
-
-    def images(self, name: str) -> ImageStep:
-        """Return the step that makes the source called `name`."""
-        if name not in self._images:
-            self._images[name] = self._create_images(name)
-        return self._images[name]
 
     def _create_images(self, name: str) -> ImageStep:
         if self._is_generated(name):
@@ -108,11 +98,11 @@ class StudyPlan:
         """Return the step that makes the images of a part of a mixture, for trainings with `seed`."""
         if part.labels is None:
             return self.images(part.source)
-        key = (part.source, part.labels, seed)
-        if key not in self._pseudo_labels:
-            teacher = Predict(self.context, self.arm(part.labels, seed), of_arm=False, only=part.source)
-            self._pseudo_labels[key] = PseudoLabels(self.context, part.source, teacher)
-        return self._pseudo_labels[key]
+        return self._pseudo_labels(part.source, part.labels, seed)
+
+    def _create_pseudo_labels(self, source: str, arm: str, seed: int) -> PseudoLabels:
+        teacher = Predict(self.context, self.arm(arm, seed), of_arm=False, only=source)
+        return PseudoLabels(self.context, source, teacher)
 
     @cached_property
     def _first_generated(self) -> ImageStep | None:
@@ -139,11 +129,6 @@ class StudyPlan:
                 f"{dataset.folder}: review this with genrobust view"
             )
         return review
-
-    def classifier(self, run: TrainingRun) -> ClassifierStep:
-        if run not in self._classifiers:
-            self._classifiers[run] = self._create_classifier(run)
-        return self._classifiers[run]
 
     def _create_classifier(self, run: TrainingRun) -> ClassifierStep:
         origin_arm = run.train.origin_arm
