@@ -213,9 +213,9 @@ def _warnings(plan: StudyPlan, arms: Sequence[ArmRecord]) -> Iterator[str]:
         copies = images.describe_copies() if isinstance(images, ShardDataset) else ""
         if copies:
             yield f"Warning: of the source {name}, {copies}."
-    images = len(plan.context.data.val)
+    val_images = len(plan.context.data.val)
     for record in arms:
-        rise = last_rise(record.val_curve, images)
+        rise = last_rise(record.val_curve, val_images)
         if rise is not None:
             yield (
                 f"Warning: the validation accuracy of {record.name} still rose by {rise:.1f} points in the last "

@@ -122,8 +122,8 @@ def _describe_sets(images: UserImages, values: Mapping[str, Any]) -> Iterator[st
         few = ", too few for the mean" if len(shift) < values["min_images"] else ""
         shifts.append(f"{name} {len(shift):,} images{few}{images.lacks(shift, ', ')}")
     yield f"shifts: {'; '.join(shifts) or 'none, and so no robustness to measure: add --shift DIR'}"
-    for name, others in data.unlabeled.items():
-        yield f"without labels: {name}, {count(len(others), 'image')}"
+    for name, unlabeled in data.unlabeled.items():
+        yield f"without labels: {name}, {count(len(unlabeled), 'image')}"
     for key, others in (("retrieved", data.retrieval), ("generated", data.generated)):
         if others is not None:
             yield f"{key}: {images.words(others)}"
