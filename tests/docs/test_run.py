@@ -38,7 +38,7 @@ def test_a_run_calls_the_functions_of_the_page_in_their_order(recipe: Path, monk
             first_calls.setdefault((file, code.co_qualname), len(first_calls))
 
     monkeypatch.chdir(recipe.parent)
-    arms = "arms=[{name: real, mixture: real}, {name: both, mixture: [real, generated]}]"
+    arms = "arms=[{name: real, mixture: [real, generated]}]"
     words = ["run", recipe, "--set", arms, "--set", "generate.per_class=2", "--set", "train.steps=2"]
     genrobust(*words, "--runs", "first")  # imports all libraries, which the profiler would slow down
     sys.setprofile(profile)

@@ -51,10 +51,10 @@ def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_pat
     before = first.rows()  # the classifier that judges the images of "sure" comes before its filter
     assert not any(row.done for row in before)
     assert [(row.stage, row.name, row.total) for row in before] == [
+        ("train", "real, seed 0", 2),
         ("generate", "generated", 2 * CLASSES),
         ("generate", "plain", CLASSES),
         ("generate", "redrawn", CLASSES),
-        ("train", "real, seed 0", 2),
         ("filter", "sure", 2 * CLASSES),
         *(("train", f"{arm}, seed 0", 2) for arm in ("styled", "plain", "redrawn", "sure", "retrieved")),
         ("evaluate", "every classifier", 6 * sum(len(first.data.tests[name]) for name in ("hand-drawn", "test"))),
@@ -93,6 +93,24 @@ def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_pat
     reports = [written["report.md"].read_text().splitlines()[:-1] for _, written in (again.run(), again.run())]
     assert {stage: files(tmp_path / stage) for stage in stages} == made
     assert reports[0] == reports[1]  # whose notes are not doubled; the last line has the date
+
+
+def test_the_first_accuracy_is_logged_before_anything_is_generated(tiny_generator, tmp_path):
+    change = {"generator": {"model": str(tiny_generator), "steps": 1}, "arms": RECIPE["arms"][:2]}
+    recipe = parse_recipe(RECIPE | change)
+    generated: list[bool] = []
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        generated.append((tmp_path / "generated").exists())
+
+    study = Study(recipe, tmp_path, say=say, executor=Executor())
+    study.make()
+    results = {line.partition(":")[0]: place for place, line in enumerate(lines) if "% right on" in line}
+    assert [*results] == ["real, seed 0", "styled, seed 0"]
+    assert str(len(study.data.val)) in lines[results["real, seed 0"]]
+    assert not generated[results["real, seed 0"]] and generated[results["styled, seed 0"]]
 
 
 def test_a_classifier_of_other_images_is_refused(study, tmp_path):

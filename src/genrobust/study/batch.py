@@ -34,14 +34,14 @@ class Batch:
         return 1 if self.first.alone else self.context.executor.workers()
 
     def items(self) -> list[Item]:
-        """List the items of all steps. Classifiers that take longest come first, or one worker would end late."""
+        """List the items of all steps: quick ones first, then those that take longest, or one worker would end late."""
         self.first.fetch()
         items: list[Item] = []
         for number, step in enumerate(self.steps):
             for item in step.items():
                 items.append(replace(item, key=(number, item.key), row=item.row or step.row))
         if self.first.in_batches:
-            items.sort(key=lambda item: -item.size)
+            items.sort(key=lambda item: (not self._step_of(item).is_quick, -item.size))
         return items
 
     def run(self) -> None:
@@ -78,10 +78,17 @@ class Batch:
             together=step.together,
             memory=step.memory() if items else 0,
             alone=step.alone,
-            ended=self.keep_rate,
+            ended=self._end,
         )
         with self.context.times.timed(step.stage, step.counted, sum(item.left for item in items)):
             self.context.executor.run(work)
+
+    def _end(self, items: Sequence[Item], seconds: float | None) -> None:
+        """Keep the rate at which `items` were made, and log their results."""
+        if seconds is not None:
+            self.keep_rate(items, seconds)
+        for item in items:
+            self._step_of(item).announce_result()
 
     def load(self) -> MakeItems:
         """Load what makes items, and set the threads of a worker, in whichever process that is."""

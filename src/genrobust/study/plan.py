@@ -18,6 +18,7 @@ from genrobust.study.steps.filter import Filter
 from genrobust.study.steps.generate import Generate
 from genrobust.study.steps.images import GivenImages, ImageStep, MixedImages
 from genrobust.study.steps.interpolate import Interpolate
+from genrobust.study.steps.pack import Pack
 from genrobust.study.steps.predict import Predict, PredictZeroShot
 from genrobust.study.steps.pseudo_labels import PseudoLabels
 from genrobust.study.steps.retrieve import Retrieve
@@ -58,12 +59,14 @@ class StudyPlan:
     def steps(self) -> list[Step]:
         """Return all steps of the study, each after those that it needs.
 
-        The CLIPs predict and search, and all datasets are generated, before the first training: so mistakes show early.
+        Arms that need no images of the study's own making are trained first, for a first result. Then a CLIP searches,
+        and all datasets are generated, before the other trainings.
         """
         runs = [*self.runs, *self.points]
         zero_shot = self.zero_shot()
         description = self.description()
         ends: list[Step] = [] if zero_shot is None else [zero_shot]
+        ends += in_order(self._trained_first())
         ends += [self.images(name) for name in sorted({RETRIEVED_BY_SEARCH} & self.recipe.sources())]
         for name in self.recipe.generated_sets():
             if self._is_generated(name):
@@ -151,6 +154,13 @@ class StudyPlan:
         trained = [step for step in made if isinstance(step, Train)]
         mixed = [step for step in made if isinstance(step, Interpolate)]
         return [*dict.fromkeys([*trained, *(step.tuned for step in mixed)]), *mixed]
+
+    def _trained_first(self) -> list[Train]:
+        """Return the trainings of arms that need no images that the study makes."""
+        trainings = [step for step in self.train(arm_runs(self.recipe)) if isinstance(step, Train)]
+        return [
+            step for step in trainings if all(isinstance(need, GivenImages | Pack | Train) for need in in_order([step]))
+        ]
 
     def predict(self, runs: Iterable[TrainingRun]) -> list[Predict]:
         return [self.prediction(run) for run in runs]

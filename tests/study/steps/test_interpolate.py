@@ -14,6 +14,7 @@ from genrobust.core import GenrobustError, UserError
 from genrobust.recipe import parse_recipe
 from genrobust.store import Artifact
 from genrobust.study import Study
+from genrobust.study.batch import Batch
 
 NAMES = ("train", "test", "solid", "emoji")
 
@@ -51,6 +52,13 @@ def recipe(data, clip_folder, timm_folders):
         "evaluate": {"batch_size": 4, "min_images": 2},
         "robustness": {"baselines": None, "bootstrap": 100},
     }
+
+
+def test_a_linear_probe_is_the_first_of_all_trainings(recipe, tmp_path):
+    plan = Study(parse_recipe(recipe), tmp_path / "runs").plan
+    trainings = tuple(step for step in plan.train(plan.runs) if isinstance(step, Train) and step.origin is None)
+    names = [item.name for item in Batch(trainings).items()]
+    assert names[0] == "probe, seed 0" and len(names) > 2
 
 
 def folders_of(study, stage):

@@ -50,7 +50,8 @@ class Work:
         together: Many items in one call cost less than one by one, so each worker gets its whole share at once.
         memory: The bytes that a worker needs for what it loads, more than a small network.
         alone: The command's own process makes everything, because the work runs elsewhere, such as on a server.
-        ended: Called with items that were made at the first try, and the seconds of their worker, without loading.
+        ended: Called with items that were made, and the seconds of their worker, without loading. None after a second
+            try, which continued from what the first one left.
     """
 
     title: str
@@ -60,7 +61,7 @@ class Work:
     together: bool = False
     memory: int = 0
     alone: bool = False
-    ended: Callable[[Sequence[Item], float], None] = lambda items, seconds: None
+    ended: Callable[[Sequence[Item], float | None], None] = lambda items, seconds: None
 
     @property
     def size(self) -> int:

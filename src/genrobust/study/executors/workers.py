@@ -124,9 +124,7 @@ class Workers(Executor):
                 result = _result(running.pop(number))
                 if isinstance(result, float):
                     progress.show(number, sum(item.size for item in share))
-                    # A later try continued from what the first one left, so its time tells nothing.
-                    if tries[number] == 1:
-                        work.ended(share, result)
+                    work.ended(share, result if tries[number] == 1 else None)
                     continue
                 progress.show(number, 0, 0)
                 if not isinstance(result, self.retried) and not is_out_of_memory(result):

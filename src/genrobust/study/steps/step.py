@@ -116,9 +116,18 @@ class Step(ABC):
         """Log what begins, before `items` are made."""
         del items
 
+    def announce_result(self) -> None:
+        """Log the result of an item, in the command's process, as soon as it is made."""
+        return
+
     def finish(self, made: Sequence[Item]) -> None:
         """Finish the artifact in the command's process, after the items `made` were made, if any."""
         del made
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it ends much earlier than others of its class, and is worth a look before they end."""
+        return False
 
     def memory(self) -> int:
         """Return the bytes that a worker needs for what it loads; 0 for a small network."""

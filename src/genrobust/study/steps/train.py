@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from genrobust.classifiers import read_checkpoint_info, saved_steps
-from genrobust.core import FLOAT32, UserError, count_taken, digest
+from genrobust.core import FLOAT32, UserError, count, count_taken, digest
 from genrobust.store import Artifact, plugins_of
 from genrobust.study.estimates import TRAIN, Cost
 from genrobust.study.executors.work import Item
@@ -115,8 +115,8 @@ class Train(ClassifierStep):
         total = 0
         for mixed in self.parts:
             part = mixed.part
-            for count in mixed.count_classes().tolist():
-                total += count_taken(count, part.per_class, part.fraction)
+            for images in mixed.count_classes().tolist():
+                total += count_taken(images, part.per_class, part.fraction)
         return total
 
     def require_size(self) -> None:
@@ -202,6 +202,16 @@ class Train(ClassifierStep):
         self.context.log(f"training {self.run.name}: {steps} steps of {train.batch_size} on {counts}")
         with self.context.tracking.training(self.run.name, self.folder) as watch:
             yield watch
+
+    @property
+    def is_quick(self) -> bool:
+        return self.run.train.probes == "only"
+
+    def announce_result(self) -> None:
+        accuracy = read_checkpoint_info(self.folder).training.get("best_val_top1")
+        if accuracy is not None and not self.run.baseline:
+            images = count(len(self.context.data.val), "validation image")
+            self.context.log(f"{self.run.name}: {accuracy:.1f} % right on {images}")
 
     def finish(self, made: Sequence[Item]) -> None:
         if made:
