@@ -15,6 +15,7 @@ from genrobust.recipe import parse_recipe
 from genrobust.store import Artifact
 from genrobust.study import Study
 from genrobust.study.batch import Batch
+from genrobust.study.steps.train import Train
 
 NAMES = ("train", "test", "solid", "emoji")
 
