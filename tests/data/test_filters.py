@@ -19,6 +19,7 @@ from genrobust.data import (
     write_filter,
 )
 from genrobust.data.filters import FilterResult
+from genrobust.store import Manifest
 
 SCORES = np.array([0.9, 0.1, 0.5, 0.2, 0.3, 0.3, 0.3, 0.8])
 LABELS = np.array([0, 1, 0, 0, 1, 1, 1, 0])
@@ -42,7 +43,8 @@ def test_a_threshold_that_leaves_nothing_is_refused() -> None:
 
 
 def written(dataset: ShardDataset, place: Path, limit: float = 0.3) -> FilterResult:
-    return write_filter(dataset, "CLIP score", SCORES, limit > SCORES, f"below {limit}", place, {"limit": limit})
+    manifest = Manifest("filter", {"limit": limit}, {"by": "CLIP score", "rule": f"below {limit}"})
+    return write_filter(dataset, SCORES, limit > SCORES, place, manifest)
 
 
 def test_a_filter_lists_what_it_leaves_out_with_scores_and_reasons(dataset: ShardDataset, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from genrobust.cli.options import argument
 from genrobust.cli.program import DATA, command, tell
-from genrobust.core import GenrobustError
+from genrobust.core import GenrobustError, count
 
 VerifiedFolder = Annotated[Path, argument("FOLDER", "A dataset, a checkpoint, or the folder of studies.")]
 
@@ -21,7 +21,7 @@ def verify(folder: VerifiedFolder) -> None:
     verified = verify_outputs(folder)
     tell(*describe_verified(verified))
     if verified.damaged:
-        raise GenrobustError(f"{len(verified.damaged):,} files are damaged: delete what is named above, and rerun")
+        raise GenrobustError(f"damaged: {count(len(verified.damaged), 'file')}: delete as said above, and rerun")
     if verified.changed:
         raise GenrobustError(f"{len(verified.changed):,} files are not as genrobust wrote them; all others are")
     if folder in verified.unfinished:

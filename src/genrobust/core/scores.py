@@ -22,8 +22,7 @@ class Score:
     """The value of a metric with its 95 % interval, in the metric's unit.
 
     Attributes:
-        lo: The lower end of the interval.
-        hi: The upper end.
+        lo, hi: The ends of the interval.
         n: The number of images.
         classes: The number of classes that the logits were restricted to.
         method: The kind of interval: "Clopper-Pearson 95 % over images", "bootstrap 95 % over baselines".
@@ -71,8 +70,7 @@ class Line:
         transform: "logit", "probit" or "linear".
         n: The number of baseline models.
         residual_sd: In transformed space, with n - 2 degrees of freedom.
-        lo: The lowest clean accuracy of a baseline model, in percent.
-        hi: The highest, in percent.
+        lo, hi: The lowest and the highest clean accuracy of a baseline model, in percent.
         center: The mean of the transformed clean accuracies.
     """
 
@@ -165,10 +163,8 @@ class Summary:
     Attributes:
         arms: The arms, including `trained_elsewhere`.
         reference: The arm that an arm is compared with if `references` names no other.
-        clean: The clean test set.
         shifts: The shifted test sets in the mean.
         left_out: The other shifted test sets, with the reason.
-        scores: The table.
         paired: By test set, the clean set over the same classes. For a shift with some of the classes, this is a test
             set of its own: the clean set restricted to these classes.
         lines: The baseline line of each shift that has one.

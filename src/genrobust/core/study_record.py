@@ -209,9 +209,7 @@ class StudyRecord:
         environment: Versions and facts about the machine, by name.
         baselines: The standard models that the lines of `summary` were fitted on.
         not_generated: The sources that are no generated dataset.
-        claims: The claims that the study tests.
         answer: The arm or group that the recipe names for the answer, "" for none.
-        class_names: The names in the label space.
         missed: Images that every classifier gets wrong, by their test set.
         made_by: The versions that made the results, which may be older than the report.
         warnings: Facts that make the answer doubtful.

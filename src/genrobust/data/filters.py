@@ -21,8 +21,6 @@ from genrobust.data.shards import ShardDataset
 from genrobust.recipe import count_dropped
 from genrobust.store import Manifest, made_by
 
-Inputs = Mapping[str, Any]
-
 _FILE = "rejected.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64()), ("reason", pa.string())])
 
@@ -71,45 +69,25 @@ def below(scores: np.ndarray, threshold: float) -> np.ndarray:
     return is_below
 
 
-@dataclass(frozen=True, slots=True)
-class _Rejected:
-    """The images that a filter leaves out: their indices int64 [M], with a score and a reason each."""
-
-    indices: np.ndarray
-    scores: np.ndarray
-    reasons: Sequence[str]
-
-
 def write_filter(
-    images: ImageSet,
-    by: str,
-    scores: np.ndarray,
-    rejected: np.ndarray,
-    rule: str,
-    folder: Path,
-    inputs: Inputs,
-    makers: Mapping[str, Any] | None = None,
+    images: ImageSet, scores: np.ndarray, rejected: np.ndarray, folder: Path, manifest: Manifest
 ) -> FilterResult:
-    """Write the filter of `images` that leaves out `rejected`, bool [N].
+    """Write the filter of `images` with `scores`, float [N], that leaves out `rejected`, bool [N].
 
     Args:
-        by: The name of the score.
-        scores: Score of each image, float [N].
-        rule: Why an image is rejected.
-        folder: The folder of the filter, which is named after its `inputs`.
-        makers: The judge, as `made_by` returns it.
+        manifest: The manifest of the filter. Its facts name the score ("by") and why images are rejected ("rule").
     """
+    by = manifest.about["by"]
     lost = np.flatnonzero(~np.isfinite(scores)).tolist()
     if lost:
         problem = f"the {by} of {len(lost)} of {len(images)} images is no number, such as {images.keys[lost[0]]}"
         raise GenrobustError(f"{problem}: check the weights of the judging model")
     indices = np.flatnonzero(rejected)
-    reasons = [f"{by} {score:.4f}: {rule}" for score in scores[indices]]
-    manifest = Manifest("filter", inputs, {"by": by, "rule": rule}, makers or {})
-    return _write(images, _Rejected(indices, scores[indices], reasons), folder, manifest)
+    reasons = [f"{by} {score:.4f}: {manifest.about['rule']}" for score in scores[indices]]
+    return _write(images, indices, scores[indices], reasons, folder, manifest)
 
 
-def write_reviewed(images: ShardDataset, review: Review, folder: Path, inputs: Inputs) -> FilterResult:
+def write_reviewed(images: ShardDataset, review: Review, folder: Path, inputs: Mapping[str, Any]) -> FilterResult:
     """Write the filter of `images` that leaves out the images that a review rejects."""
     review.check(images)
     if len(review.rejected) == len(images):
@@ -118,23 +96,22 @@ def write_reviewed(images: ShardDataset, review: Review, folder: Path, inputs: I
     reasons = [review.rejected[images.keys[i]] for i in indices]
     no_scores = np.full(len(indices), np.nan)
     manifest = Manifest("filter", inputs, {"by": "review", "rule": "rejected by a person"}, made_by(write_reviewed))
-    return _write(images, _Rejected(indices, no_scores, reasons), folder, manifest)
+    return _write(images, indices, no_scores, reasons, folder, manifest)
 
 
-def _write(images: ImageSet, rejected: _Rejected, folder: Path, manifest: Manifest) -> FilterResult:
-    columns = {
-        "key": [images.keys[i] for i in rejected.indices],
-        "label": images.labels[rejected.indices],
-        "score": rejected.scores,
-        "reason": rejected.reasons,
-    }
-    about = {
-        **manifest.about,
-        "made": len(images),
-        "kept": len(images) - len(rejected.indices),
-        "dataset": images.fingerprint,
-    }
-    write_list(folder / _FILE, replace(manifest, about=about), columns, _SCHEMA)
+def _write(
+    images: ImageSet,
+    indices: np.ndarray,
+    scores: np.ndarray,
+    reasons: Sequence[str],
+    folder: Path,
+    manifest: Manifest,
+) -> FilterResult:
+    """Write the filter that leaves out the images at `indices`, int64 [M], with a score and a reason for each."""
+    keys = [images.keys[i] for i in indices]
+    columns = {"key": keys, "label": images.labels[indices], "score": scores, "reason": reasons}
+    counts = {"made": len(images), "kept": len(images) - len(indices), "dataset": images.fingerprint}
+    write_list(folder / _FILE, replace(manifest, about={**manifest.about, **counts}), columns, _SCHEMA)
     return read_filter(folder)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from genrobust.classifiers import Feed, embed_ensembles, embed_in_parts, load_clip, logits_in_parts, open_classifier
 from genrobust.core import LabelSpace, resolve_device
 from genrobust.data import ShardDataset, below, confidence, lowest_of_each_class, write_filter
-from genrobust.store import Artifact, KeptParts, Maker, made_by
+from genrobust.store import Artifact, KeptParts, Maker, Manifest, made_by
 from genrobust.study.kept_parts import open_kept_parts
 
 if TYPE_CHECKING:
@@ -58,8 +58,9 @@ class ScoreFilter:
             assert self.rule.threshold is not None
             rejected = below(scores, self.rule.threshold)
             why = f"below {self.rule.threshold:g}"
-        score = SCORES[self.rule.by]
-        write_filter(shards, score, scores, rejected, why, self.folder, dict(self.inputs), made_by(*makers))
+        about = {"by": SCORES[self.rule.by], "rule": why}
+        manifest = Manifest("filter", dict(self.inputs), about, made_by(*makers))
+        write_filter(shards, scores, rejected, self.folder, manifest)
         parts.remove()
 
     def _score(self, shards: ShardDataset, feed: Feed, parts: KeptParts) -> np.ndarray:
