@@ -303,6 +303,11 @@ def test_a_tar_without_the_key_leaves_the_others_theirs(tars, tmp_path):
     assert names_if_known(APART, images, ImageRule(column="place")) == [None] * len(images)
 
 
+def test_an_empty_name_is_none():
+    images = MemoryImages("train", [np.zeros((4, 4, 3), np.uint8)] * 2, [0] * 2, ["x_.png", "z_1.png"])
+    assert names_if_known(APART, images, ImageRule(pattern=r"_(\w*)\.png")) == [None, "1"]
+
+
 @pytest.mark.parametrize(
     ("facts", "named"),
     [

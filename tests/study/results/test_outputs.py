@@ -128,9 +128,10 @@ def test_the_named_shards_alone_are_made_again(dataset: Path, tmp_path: Path, is
     genrobust("verify", out, code=1, said="damaged")
     delete_named(verify_outputs(out))
     assert missing_shards(dataset, SHARDS) == [1, 2]
+    finish_dataset(dataset)
+    assert Artifact(dataset).is_begun and not Artifact(dataset).is_finished
     for shard in (1, 2):
         make_shard(dataset, shard)
-    finish_dataset(dataset)
     finish_dataset(dataset)
     assert contents(dataset) == whole
 
