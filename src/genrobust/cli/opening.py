@@ -14,19 +14,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.options import (
-    OUT,
-    Address,
-    Device,
-    ExecutorName,
-    Out,
-    Quick,
-    RecipeName,
-    Run,
-    Runs,
-    Sets,
-    Workers,
-)
+from genrobust.cli.options import OUT, Address, Device, ExecutorName, Out, Quick, RecipeName, Run, Runs, Sets, Workers
 from genrobust.cli.program import err_console, say, words_of
 from genrobust.core import UserError, about
 

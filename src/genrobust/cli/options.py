@@ -29,10 +29,7 @@ CLASSIFIER = (
 MODELS = option("--models [NAME=]MODEL", f"A recipe, {CLASSIFIER}; repeatable.")
 
 RecipeName = Annotated[str, argument("RECIPE", "The name of an installed recipe, or a .yaml file.")]
-Sets = Annotated[
-    list[str] | None,
-    option("--set KEY=VALUE", "Override a key: --set train.steps=200; repeatable."),
-]
+Sets = Annotated[list[str] | None, option("--set KEY=VALUE", "Override a key: --set train.steps=200; repeatable.")]
 Out = Annotated[str, option("--out --runs DIR|URL", "The folder of studies, or a URL such as s3://bucket/runs.")]
 Runs = Annotated[str, option("--runs DIR|URL", "The folder of studies, where a recipe finds its finished work.")]
 Run = Annotated[
@@ -42,24 +39,17 @@ DatasetSpec = Annotated[str, argument("DATASET", "RECIPE:DATASET, a generated da
 Quick = Annotated[bool, option("--quick", "Use the recipe's short version, as a first test.")]
 Device = Annotated[str | None, option("--device NAME", "cuda, mps, cpu or auto.")]
 DatasetName = Annotated[
-    str | None,
-    option("--dataset NAME", "A dataset of the recipe; by default the first that an arm mixes."),
+    str | None, option("--dataset NAME", "A dataset of the recipe; by default the first that an arm mixes.")
 ]
 ArmName = Annotated[str | None, option("--arm NAME", "Only this arm.")]
 ClassifierLabels = Annotated[
     Path | None, option("--labels FILE", "Class names, one per line, of classifiers that store none.")
 ]
-Classifier = Annotated[
-    str | None,
-    option("--classifier MODEL", f"A classifier trained on real images: {CLASSIFIER}."),
-]
+Classifier = Annotated[str | None, option("--classifier MODEL", f"A classifier trained on real images: {CLASSIFIER}.")]
 Clip = Annotated[str | None, option("--clip FOLDER", "A CLIP that transformers saved; pictograms is the embedded one.")]
 Against = Annotated[str | None, option("--against DIR|RECIPE", "The real images; a recipe adds its test sets.")]
 Overwrite = Annotated[bool, option("--overwrite", "Replace existing output.")]
-ExecutorName = Annotated[
-    str | None,
-    option("--executor NAME", "Where jobs run: local, slurm or ray."),
-]
+ExecutorName = Annotated[str | None, option("--executor NAME", "Where jobs run: local, slurm or ray.")]
 Workers = Annotated[
     int | None,
     option(

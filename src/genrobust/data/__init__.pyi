@@ -60,10 +60,7 @@ from .search_results import (
     read_search as read_search,
     write_search as write_search,
 )
-from .shard_files import (
-    OK as OK,
-    write_shard as write_shard,
-)
+from .shard_files import OK as OK, write_shard as write_shard
 from .shards import (
     NAMES as NAMES,
     USED as USED,
@@ -81,9 +78,4 @@ from .stored_images import (
     require_outside as require_outside,
     require_there as require_there,
 )
-from .withholding import (
-    Cell as Cell,
-    list_cells as list_cells,
-    withheld_cells as withheld_cells,
-    withhold as withhold,
-)
+from .withholding import Cell as Cell, list_cells as list_cells, withheld_cells as withheld_cells, withhold as withhold

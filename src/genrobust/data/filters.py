@@ -100,12 +100,7 @@ def write_reviewed(images: ShardDataset, review: Review, folder: Path, inputs: M
 
 
 def _write(
-    images: ImageSet,
-    indices: np.ndarray,
-    scores: np.ndarray,
-    reasons: Sequence[str],
-    folder: Path,
-    manifest: Manifest,
+    images: ImageSet, indices: np.ndarray, scores: np.ndarray, reasons: Sequence[str], folder: Path, manifest: Manifest
 ) -> FilterResult:
     """Write the filter that leaves out the images at `indices`, int64 [M], with a score and a reason for each."""
     keys = [images.keys[i] for i in indices]

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from genrobust.study import AuditSets, Studies
 
 AuditedDataset = Annotated[
-    str,
-    argument("DATASET", "RECIPE:DATASET, a generated dataset, image folders, or a recipe: its real images."),
+    str, argument("DATASET", "RECIPE:DATASET, a generated dataset, image folders, or a recipe: its real images.")
 ]
 TestSets = Annotated[list[str] | None, option("--test NAME=DIR", "A test set to search for copies; repeatable.")]
 GeneratorImages = Annotated[
@@ -37,8 +36,7 @@ AllowLeaks = Annotated[
 ]
 BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1, max=MOST_AT_ONCE)]
 AuditOut = Annotated[
-    Path | None,
-    option("--out DIR", "Folder for the page; default: beside the dataset, or audit-STUDY-DATASET here."),
+    Path | None, option("--out DIR", "Folder for the page; default: beside the dataset, or audit-STUDY-DATASET here.")
 ]
 
 
