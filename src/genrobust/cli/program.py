@@ -125,7 +125,6 @@ class _Program(TyperGroup):
 
 
 def _tools() -> dict[str, Any]:
-    """Return the commands of COMMANDS by name."""
     tools = typer.Typer()
     for name in COMMANDS.names():
         try:
@@ -229,7 +228,6 @@ def _main(
 
 
 def words_of(ctx: typer.Context, *more: str) -> str:
-    """Return the command line of `ctx` with `more` options."""
     return shlex.join(["genrobust", str(ctx.info_name), *ctx.meta[WORDS], *more])
 
 

@@ -191,7 +191,6 @@ def evaluate(
 
 
 def _values(study: "Study", metric: "ImageMetric", predictions: "Mapping[str, Predictions]") -> "Iterator[str]":
-    """Yield the value of a metric on each test set."""
     for test, images in study.context.test_sets.items():
         value = metric.value(predictions[test], images.groups, images.pictures)
         yield "-" if isnan(value) else f"{value:.{metric.digits}f}"

@@ -11,7 +11,6 @@ EMBEDDED = "pictograms"
 
 
 def embedded(part: Literal["generator", "variation", "clip", "prompts"]) -> Path:
-    """Return the folder of a part of the package."""
     return Path(str(resources.files("genrobust") / "assets" / part))
 
 

@@ -19,7 +19,6 @@ Batch = tuple["Tensor", ...]
 
 
 def reading_pool() -> ThreadPoolExecutor:
-    """Return a pool of threads that decode images."""
     return ThreadPoolExecutor(min(DECODERS, cores()))
 
 

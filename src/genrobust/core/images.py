@@ -181,7 +181,6 @@ class ImageSet(ABC):
 
 
 def check_not_empty(images: ImageSet) -> None:
-    """Raise UserError if `images` has no image."""
     if len(images) == 0:
         raise UserError(f"the image set {images.name} is empty: name one that holds images")
 
@@ -357,7 +356,6 @@ class StudyData:
     notices: tuple[str, ...] = ()
 
     def noted(self, notice: str | None) -> StudyData:
-        """Add a notice, if there is one."""
         return self if notice is None else replace(self, notices=(*self.notices, notice))
 
     @property

@@ -57,7 +57,6 @@ def _control_groups(controller: str) -> list[Path]:
 
 
 def user_cache() -> Path:
-    """Return the folder of genrobust in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genrobust"
 
 

@@ -108,7 +108,6 @@ class Registry(Generic[T]):
         return thing
 
     def _registered(self) -> dict[str, T]:
-        """Return the members that genrobust itself has."""
         if self._package is not None:
             package = import_module(self._package)
             for module in iter_modules(package.__path__, f"{package.__name__}."):
@@ -117,7 +116,6 @@ class Registry(Generic[T]):
         return self._own
 
     def _entry_points(self) -> Mapping[str, Points]:
-        """Return the entry points of other packages by name."""
         return {} if self._group is None else _declared(tuple(sys.path)).get(self._group, {})
 
 

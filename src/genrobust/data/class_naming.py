@@ -15,7 +15,6 @@ LONGEST = 255  # characters: the limit of file systems for a folder name
 
 
 def check_class_names(path: Path, names: Collection[str]) -> tuple[str, ...]:
-    """Return the `names` of the classes at `path`."""
     first: dict[str, tuple[int, str]] = {}
     for place, name in enumerate(names):
         if not _is_valid(name):

@@ -13,7 +13,6 @@ _FORM = "hf://datasets/OWNER/NAME, with @REVISION after NAME and /FOLDER after t
 
 
 def is_on_hub(path: Path) -> bool:
-    """Return whether `path` is an address on the hub."""
     return path.parts[:1] == (_SCHEME,)
 
 

@@ -110,7 +110,6 @@ def published_line(name: str, shift: ImagesConfig) -> Line | None:
 
 
 def as_reader(images: ImagesConfig, key: str = "") -> Reader:
-    """Return `images` as the reader that it is."""
     if isinstance(images, DerivedSets):
         raise UserError(f"{key}.kind: {images.kind} are made from test images: name them under data.shifts")
     assert isinstance(images, Reader), f"{type(images)} is registered as a reader and extends none"

@@ -103,11 +103,9 @@ class ImageNetReader(Reader):
     official: ClassVar[OfficialSet]
 
     def open(self, name: str, classes: FolderClasses, same_class: Mapping[str, str]) -> Mapping[str, ImageSet]:
-        """Open the set at `path`."""
         self.require_imagenet(name, classes)
         return {name: self.official.read(name, open_stored(self.path), classes, same_class)}
 
     def require_imagenet(self, name: str, classes: FolderClasses) -> None:
-        """Raise UserError unless the study's classes are ImageNet's."""
         if not classes.imagenet:
             raise UserError(f"data.shifts.{name}.kind: {self.kind} needs the classes of source: imagenet")

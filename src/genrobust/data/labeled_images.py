@@ -19,7 +19,6 @@ def open_images(
     *,
     by_name: bool = False,
 ) -> ListedImages:
-    """Open stored images with the labels of `classes`."""
     same_class = same_class or {}
     stored, styles = by_style(stored, classes, same_class)
     labels: dict[str, tuple[int]] = {}

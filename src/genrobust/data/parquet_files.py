@@ -60,7 +60,6 @@ class _ParquetFile:
             return self.values(name)
 
     def images(self, row_group: int) -> pa.ChunkedArray:
-        """Read the encoded images of a row group."""
         with pq.ParquetFile(self.path, metadata=self._metadata) as file:
             column = file.read_row_group(row_group, columns=[IMAGE])[IMAGE]
         # Leave out the path, which may be no valid UTF-8.

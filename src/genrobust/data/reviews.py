@@ -41,7 +41,6 @@ class Review:
 
 
 def read_review(file: Path) -> Review:
-    """Read a review."""
     errors, then = (ValueError, KeyError, TypeError, AttributeError), ": genrobust view writes a review"
     with reading(f"the review {file}", *errors, then=then):
         content = parse_json(file.read_bytes())

@@ -53,7 +53,6 @@ def shard_name(index: int) -> str:
 
 
 def tar_of(folder: Path, index: int) -> Path:
-    """Return the tar of shard `index`."""
     return folder / f"{shard_name(index)}.tar"
 
 
@@ -145,7 +144,6 @@ def shard_rows(folder: Path, index: int, columns: Sequence[str]) -> pa.Table:
 
 
 def schema_of(columns: Sequence[str]) -> pa.Schema:
-    """Return the `columns` of `SCHEMA`, in their order."""
     return pa.schema([SCHEMA.field(name) for name in columns])
 
 

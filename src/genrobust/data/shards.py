@@ -132,7 +132,6 @@ def missing_shards(folder: Path, total: int) -> list[int]:
 
 
 def require_complete(folder: Path) -> None:
-    """Raise UserError if shards of the dataset in `folder` are missing."""
     total = read_about(folder)["shards"]
     missing = len(missing_shards(folder, total))
     if missing:
@@ -170,7 +169,6 @@ class ShardDataset(ImageSet):
     """
 
     def __init__(self, folder: Path, *, allow_partial: bool = False) -> None:
-        """Open the dataset in `folder`."""
         self.folder = Path(folder)
         self.name = "generated"
         self._artifact = Artifact(self.folder)
@@ -246,7 +244,6 @@ class ShardDataset(ImageSet):
         return len(self.keys)
 
     def image(self, index: int) -> Image.Image:
-        """Return image `index` as RGB."""
         data = self.encoded(index)
         try:
             return read_image(data, f"{self.keys[index]} in {tar_of(self.folder, int(self._shard[index]))}")
@@ -254,7 +251,6 @@ class ShardDataset(ImageSet):
             raise GenrobustError(str(error)) from None
 
     def encoded(self, index: int) -> bytes:
-        """Return the bytes of image `index`."""
         path = tar_of(self.folder, int(self._shard[index]))
         self._artifact.fetch_files([path.name])
         with reading(path, kind=GenrobustError), path.open("rb") as file:

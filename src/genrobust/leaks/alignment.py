@@ -94,7 +94,6 @@ class Pairs:
         return len(self.own)
 
     def at(self, places: torch.Tensor | slice) -> Pairs:
-        """Return the pairs at `places`."""
         return Pairs(
             own=self.own[places],
             other=self.other[places],

@@ -43,7 +43,6 @@ def apart_from_tests(data: StudyData, rule: ImageRule | None) -> tuple[StudyData
 
 
 def names_apart(images: ImageSet, rule: ImageRule) -> Names:
-    """Return the name of each image by the `rule` of APART."""
     return names_if_known(APART, images, rule)
 
 

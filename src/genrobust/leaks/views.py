@@ -59,7 +59,6 @@ class Views:
 
     @classmethod
     def join(cls, parts: Sequence[Views]) -> Views:
-        """Join the views of several sets of pictures."""
         return cls(
             inner=torch.cat([part.inner for part in parts]),
             even=torch.cat([part.even for part in parts], 1),

@@ -248,7 +248,6 @@ class Artifact:
         self.discard(*(before.files.keys() - files.keys()))
 
     def finish_part(self, part: str, names: Iterable[str], about: Mapping[str, Any]) -> None:
-        """Finish a part with the files `names`."""
         files = {name: self._publish_file(name) for name in names}
         self._write_manifest(_part_manifest(part), Manifest("part", about=about, files=files))
 

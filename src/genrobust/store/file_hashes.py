@@ -16,7 +16,6 @@ FRESH_NS = 1_000_000_000
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -105,7 +105,6 @@ def _version(name: str) -> str:
 
 
 def _distributions_of(modules: Iterable[str]) -> list[str]:
-    """Return the distributions other than genrobust that `modules` belong to, sorted."""
     tops = {_top(name) for name in modules} - {_GENROBUST}
     # Without a plug-in, save the second that it takes to read the metadata of all distributions.
     return sorted({name for top in tops for name in _all_distributions().get(top, ())})
@@ -113,7 +112,6 @@ def _distributions_of(modules: Iterable[str]) -> list[str]:
 
 @cache
 def _all_distributions() -> Mapping[str, list[str]]:
-    """Return the distributions of each top-level module."""
     return metadata.packages_distributions()
 
 

@@ -71,7 +71,6 @@ class KeptParts:
         return {key: np.concatenate([arrays[key] for arrays in parts]) for key in parts[0]}
 
     def remove(self) -> None:
-        """Remove the saved parts."""
         artifact = self._root._artifact
         if artifact is not None:
             artifact.remove()

@@ -22,7 +22,6 @@ class SourceEmbeddings:
     made: int
 
     def at(self, indices: np.ndarray) -> SourceEmbeddings:
-        """Return the embeddings of the images at `indices`."""
         return SourceEmbeddings(self.embeddings[indices], self.labels[indices], self.made)
 
 

@@ -82,7 +82,6 @@ class Folders(FolderSource):
 
 
 def _require_images(stored: StoredImages, classes: FolderClasses, train: ImageSet) -> None:
-    """Raise UserError for a class folder without images."""
     labels = set(np.unique(train.labels).tolist())
     for label, name in enumerate(classes.folders):
         if label not in labels:

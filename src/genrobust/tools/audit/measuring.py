@@ -128,7 +128,6 @@ class Measuring:
     census: Census | None = None
 
     def run(self) -> Audit:
-        """Measure everything."""
         dataset = self.sets.dataset
         check_not_empty(dataset)
         # Check the classes of the classifier before the work.
@@ -167,7 +166,6 @@ class Measuring:
             audit.copies.append(duplicates(name, len(others), neighbors, name in sets.tests))
 
     def _thumbnails(self, images: ImageSet) -> np.ndarray:
-        """Read the thumbnails of `images`."""
         if self.census is not None:
             return self.census.thumbnails(images)
         with reading_pool() as pool:

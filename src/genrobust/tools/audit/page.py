@@ -163,7 +163,6 @@ def _thumbnail(sets: AuditSets, images: ImageSet, index: int) -> Thumbnail:
 
 
 def _mistakes(judgment: Judgment, sets: AuditSets) -> list[Thumbnail]:
-    """Return the images with the most confident wrong predictions."""
     names = sets.labels.names
     mistakes = []
     for index, predicted in judgment.worst:

@@ -84,7 +84,6 @@ def _recipe_text(studies: Studies, what: str, manifest: Mapping[str, Any], out: 
 
 
 def _read_content(shards: ShardDataset, indices: np.ndarray) -> Content:
-    """Read the columns of the images at `indices`."""
     classes = shards.label_space()
     rows = shards.metadata(("status", "size", "key", "label", *OPTIONAL))
     images = rows.filter(pc.equal(rows["status"], OK)).take(indices)

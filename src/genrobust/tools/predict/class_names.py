@@ -7,6 +7,5 @@ from genrobust.data import readable_names
 
 
 def class_names(model: OpenClassifier) -> list[str]:
-    """Return the readable name of each class."""
     names = {**readable_names(model.classes), **model.descriptions}
     return [names[name] for name in model.classes]

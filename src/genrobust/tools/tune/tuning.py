@@ -165,7 +165,6 @@ class Tuning:
         return name in type(self.recipe.train_of(self.recipe.arm(arm))).used()
 
     def _choosing_sets(self, data: StudyData) -> tuple[str, ...]:
-        """Return the names of the test sets that choose."""
         own = [data.shifted_val.name] if data.shifted_val else []
         known = [name for name in data.shifts if name not in data.derived]
         on = self.config.choose_by or tuple(own)
