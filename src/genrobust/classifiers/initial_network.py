@@ -101,13 +101,10 @@ class Initial:
                 f"{len(labels)} classes, such as {unknown[0]}"
             )
         for name in state:
-            if not name.startswith(head):
-                continue
-            pretrained = weights.get(name)
-            if unknown:
+            if name.startswith(head) and unknown:
                 weights[name] = state[name]
-            elif pretrained is not None and len(pretrained) == len(self.opened.classes):
-                weights[name] = pretrained[rows]
+            elif name.startswith(head) and name in weights and len(weights[name]) == len(self.opened.classes):
+                weights[name] = weights[name][rows]
         fitting = {name: value for name, value in weights.items() if name in state}
         try:
             model.load_state_dict(fitting)

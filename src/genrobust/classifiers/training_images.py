@@ -43,7 +43,7 @@ class TrainingImages:
 def read_training_images(folder: Path) -> TrainingImages | None:
     """Read the record in `folder`: a checkpoint, or an exported classifier.
 
-    None if there is none, as of other programs and of older versions.
+    None if there is none: other programs and older versions write none.
     """
     path = folder / TRAINING_IMAGES
     artifact = Artifact(folder)

@@ -115,7 +115,9 @@ def read_prompt_file(path: Path, labels: LabelSpace) -> list[tuple[Template, ...
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":
             prompts_by_class = FULL_PROMPTS.validate_python(parse_json(text))
-            meanings = Counter(name for class_label in labels.classes for name in class_label.spellings)
+            meanings: Counter[str] = Counter()
+            for class_label in labels.classes:
+                meanings.update(class_label.spellings)
             return [_full_prompts(path, prompts_by_class, class_label, meanings) for class_label in labels.classes]
     templates = tuple(Template(line.strip()) for line in text.splitlines() if line.strip())
     check_templates(templates, str(path))

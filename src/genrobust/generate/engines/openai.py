@@ -269,7 +269,8 @@ class OpenAiEngine(Engine):
         }
         if config.width is not None:
             available["size"] = f"{config.width}x{config.height}"
-        return {**{name: available[name] for name in sends if name in available}, **self._server.fields}
+        sent = {name: available[name] for name in sends if name in available}
+        return sent | self._server.fields
 
     def _explain(self, error: openai.OpenAIError) -> GenrobustError:
         import openai

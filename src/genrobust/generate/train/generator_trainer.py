@@ -158,7 +158,8 @@ class GeneratorTrainer:
                 is_saved = self.step > first and self.state.is_due(self.step, config.save_every)
                 note = None
                 if is_saved or self.step % LOOK_EVERY == 0 or self.step + 1 == config.steps:
-                    note = f"loss {self._check(torch.stack(unchecked)):.4f}"
+                    loss = self._check(torch.stack(unchecked))
+                    note = f"loss {loss:.4f}"
                     unchecked = []
                 if is_saved:
                     # Before the update: the loss of these weights has just been found finite, so the state is good.
