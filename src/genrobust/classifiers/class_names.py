@@ -54,8 +54,11 @@ def columns_of(names: Sequence[str], labels: LabelSpace) -> list[int | None]:
     for column, name in enumerate(names):
         by_bare_name.setdefault(bare_name(name), set()).add(column)
     columns = [_column_of(label, by_name, by_bare_name) for label in labels.classes]
-    shared = {column for column, uses in Counter(columns).items() if uses > 1}
-    return [None if column in shared else column for column in columns]
+    uses = Counter(columns)
+    for number, found in enumerate(columns):
+        if uses[found] > 1:
+            columns[number] = None
+    return columns
 
 
 def _column_of(label: ClassLabel, by_name: dict[str, int], by_bare_name: dict[str, set[int]]) -> int | None:

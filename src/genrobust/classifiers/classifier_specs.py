@@ -24,7 +24,7 @@ def open_classifier(spec: str, labels: Path | None = None, settings: EvaluateCon
             ``ARCHITECTURE@FILE``, a state dict of timm's network of that name (.safetensors, or the tensors of a .pt or
             .pth file); ``by-order:ARCHITECTURE@FILE``, if its tensors have other names; or an .onnx file.
         labels: A text file with one class name per line, in the order of the logits, for a classifier that stores no
-            names. It is required if the classes are not those of ImageNet either.
+            names. It is required if the classes are not ImageNet's either.
         settings: How a genrobust checkpoint prepares images; others say so themselves.
 
     Raises:

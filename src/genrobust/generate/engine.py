@@ -75,7 +75,7 @@ class Engine(ABC):
     def draw(self, requests: Sequence[Request]) -> Sequence[np.ndarray | None]:
         """Draw one image for each request, in order: RGB [H, W, 3], uint8, or float in [0, 1].
 
-        None stands for an image that the engine's own safety checker refused. An image depends on its request alone,
+        None means that the engine's own safety checker refused the image. An image depends on its request alone,
         up to rounding: its noise comes from ``request.seed``, which differs each time that an image is drawn again.
         """
 

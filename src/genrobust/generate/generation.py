@@ -50,7 +50,7 @@ class Generation:
 
     One process claims the folder. It and the processes that it starts draw the missing shards. Two processes that draw
     the same shard waste time but lose nothing. A stopped or killed run resumes at its first missing shard. With the
-    same `batch_size`, `threads` and device, the bytes equal those of an undisturbed run. Another batch size changes no
+    same `batch_size`, `threads` and device, the bytes are the same as undisturbed. Another batch size changes no
     request and, beyond rounding, no image: in float32 by 1 of 255 levels at most, in 1 of 20,000 values (the pictograms
     generator with 15 steps, batches of 1 and of 48).
 

@@ -73,7 +73,9 @@ def lay_out(pipeline: Any, device: torch.device) -> None:
 
 def _fitting_offload(pipeline: Any, device: torch.device) -> str:
     """Return the value of `generator.offload` with which `pipeline` fits into the free memory of a GPU."""
-    sizes = [sum(weight.nbytes for weight in network.parameters()) for network in networks_of(pipeline).values()]
+    sizes = []
+    for network in networks_of(pipeline).values():
+        sizes.append(sum(weight.nbytes for weight in network.parameters()))
     # Free what this process no longer uses, such as the previous generator.
     gc.collect()
     torch.cuda.empty_cache()

@@ -71,7 +71,7 @@ def _for_attempt(request: Request, attempt: int) -> Request:
 
 
 def find_fault(image: np.ndarray | None) -> str:
-    """Return why an engine's image is unusable, a member of FAULTS, or "". None stands for an unsafe image."""
+    """Return why an engine's image is unusable, a member of FAULTS, or "". An unsafe image is None."""
     if image is None:
         return "unsafe"
     flat = FLAT_IMAGE * 255 if image.dtype == np.uint8 else FLAT_IMAGE

@@ -1,4 +1,4 @@
-"""The networks that a recipe may name: all of timm's, and those of Bansal and Grover (2023) by their usual names."""
+"""The networks that a recipe may name: timm's, and the networks of Bansal and Grover (2023) by their usual names."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Classifiers and CLIPs run on sets of images, and what is kept of it."""
+"""Run classifiers and CLIPs on sets of images, and keep their results."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 
 import torch
 from torch import nn
@@ -36,13 +37,13 @@ def adapted_batch_norms(
     hashes = [key_hash(key) for key in images.keys]
     taken = Subset(images, sorted(range(len(images)), key=hashes.__getitem__)[:ADAPTED_TO])
     norms = [norm for network in networks for norm in batch_norms(network)]
-    trained = [{name: value.clone() for name, value in norm.state_dict().items()} for norm in norms]
+    trained = [deepcopy(norm.state_dict()) for norm in norms]
     try:
         with repeatable(), torch.inference_mode():
             (batch,) = Feed(len(taken), feed.device).batches(taken, prepare)
             for network in networks:
                 for norm in batch_norms(network.eval()):
-                    # The running statistics become those of this batch.
+                    # Replace the running statistics by the statistics of this batch.
                     norm.train().momentum = 1.0
                 network(on_device(batch, feed.device))
                 network.eval()

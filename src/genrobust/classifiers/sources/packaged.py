@@ -45,8 +45,8 @@ class WeightsPackage:
         return f"tf_{self.name.replace('-', '_')}"
 
 
-# Converted by ml-illustrated from Google's weights (Apache-2.0). Order and shapes are those of timm's networks. Mean
-# and standard deviation are 0.5, as timm's configuration says. With those of ImageNet, Lite0 recognized 75.6 instead of
+# Converted by ml-illustrated from Google's weights (Apache-2.0). Order and shapes are the same as in timm's networks.
+# Mean and standard deviation are 0.5, as timm's configuration says. With ImageNet's, Lite0 recognized 75.6 instead of
 # 82.2 % of 360 photographs (see docs/results/also-tried.md).
 _SHA256 = {
     "efficientnet-lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",

@@ -34,7 +34,7 @@ def open_state_dict(spec: str, names: Sequence[str] | None) -> OpenClassifier:
     """Open the network ``ARCHITECTURE@FILE`` or ``by-order:ARCHITECTURE@FILE``. `names` are as for `class_ids`.
 
     Only tensors are read. timm also converts the state dicts of other libraries, such as torchvision's of ResNets. With
-    ``by-order:``, tensors may have any names, if their order and shapes are those of timm's network.
+    ``by-order:``, tensors may have any names, if their order and shapes are the same as in timm's network.
     """
     architecture, _, file_name = spec.removeprefix(BY_ORDER).partition("@")
     name, file = timm_name(architecture), Path(file_name)

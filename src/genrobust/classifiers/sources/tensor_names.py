@@ -11,7 +11,7 @@ KINDS = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
 
 
 def rename_in_order(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give `tensors` the names of those of `wanted`, in the order of both."""
+    """Give `tensors` the names in `wanted`, in the order of both."""
     if len(tensors) != len(wanted):
         raise ValueError(f"the file has {len(tensors)} tensors, and timm's network {len(wanted)}")
     renamed = {}
@@ -27,7 +27,7 @@ def rename_in_order(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor])
 
 
 def describe_misfit(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
-    """Say how the names or shapes of `tensors`, from a file, differ from those that timm's network has, `wanted`."""
+    """Say how the names or shapes of `tensors`, from a file, differ from timm's network, `wanted`."""
     unknown = [name for name in tensors if name not in wanted]
     missing = [name for name in wanted if name not in tensors]
     if unknown or missing:

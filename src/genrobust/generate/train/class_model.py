@@ -114,7 +114,7 @@ class Numbers:
     """The numbers that a network of `classes` classes and `styles` draws by: one for each class in each style.
 
     Number c + (classes + 1) * s is class c in style s, counted from 1. c = classes is no class and s = 0 no style, so
-    the first numbers are those of the classes. Neither class nor style has the last number, `null`.
+    the first numbers are the classes. Neither class nor style has the last number, `null`.
     """
 
     def __init__(self, classes: int, styles: tuple[str, ...]) -> None:
