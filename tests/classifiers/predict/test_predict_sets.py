@@ -105,7 +105,7 @@ def test_saved_predictions_need_no_weights(checkpoint: Path, tmp_path: Path) -> 
     made = predict(checkpoint, tmp_path / "out", {"test": images()})["test"]
     (checkpoint / "model.safetensors").unlink()
     assert np.array_equal(predict(checkpoint, tmp_path / "out", {"test": images()})["test"].logits, made.logits)
-    with pytest.raises(GenrobustError, match=r"model\.safetensors.*verify"):
+    with pytest.raises(GenrobustError, match=r"model\.safetensors"):
         predict(checkpoint, tmp_path / "out", {"test": images(1)})
 
 
