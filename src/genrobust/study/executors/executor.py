@@ -27,6 +27,9 @@ class Executor:
         """Return `recipe` with the precisions of the device that its work will find, instead of `auto`.
 
         If the device is another machine's, the recipe names it, too. `say` gets the lines of `choose_precisions`.
+
+        Raises:
+            UserError: There is no such device.
         """
         if recipe.device not in ("auto", "cpu"):
             resolve_device(recipe.device)
@@ -41,7 +44,11 @@ class Executor:
         """Start to load what workers need, if there will be workers. Called when work follows soon."""
 
     def run(self, work: Work) -> None:
-        """Make the items in their order. The first failure ends the work."""
+        """Make the items in their order. The first failure ends the work.
+
+        Raises:
+            Exception: The error of the first item that fails.
+        """
         if not work.items:
             return
         bar = progress_bar(work.title, work.size, work.unit)
@@ -60,7 +67,11 @@ class ExecutorConfig(ExecuteConfig, ABC):
 
     @abstractmethod
     def open(self, recipe: Recipe, out: Path) -> Executor:
-        """Return an executor for the work of `recipe`, whose results go to `out`."""
+        """Return an executor for the work of `recipe`, whose results go to `out`.
+
+        Raises:
+            UserError: It cannot run here, its package is not installed, or nobody answers.
+        """
 
 
 def open_executor(recipe: Recipe, out: Path, kind: str | None = None, **given: object) -> Executor:
