@@ -92,7 +92,8 @@ class StudyPlan:
             rule = self.recipe.filter_of(name)
             return dataset if rule is None else self._create_filter(dataset, rule)
         if name in (RETRIEVED, RETRIEVED_BY_CLASS):
-            return Retrieve(self.context, self._first_generated, match_styles=name == RETRIEVED)
+            first = self._first_generated or GivenImages(self.context, RETRIEVED_ALL)
+            return Retrieve(self.context, first, match_styles=name == RETRIEVED)
         if name == RETRIEVED_BY_SEARCH:
             return Search(self.context, self._first_generated)
         return GivenImages(self.context, name)
