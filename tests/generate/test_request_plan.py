@@ -32,8 +32,6 @@ def sources_of(label, images=None, **changes):
     return [r.source for r in plan(sources=images or real(), **changes) if r.label == label]
 
 
-
-
 @pytest.mark.parametrize("sources", [None, real()], ids=["text", "images"])
 def test_a_smaller_plan_is_a_prefix_of_each_class(sources):
     small, large = list(plan(per_class=9, sources=sources)), {r.key: r for r in plan(per_class=70, sources=sources)}
@@ -63,8 +61,6 @@ def test_templates_are_used_equally_and_classes_start_differently(per_class, eac
     requests = list(plan(per_class=per_class, templates=templates))
     assert list(Counter((r.class_id, r.template) for r in requests).values()) == [each] * (5 * per_class // each)
     assert len({r.template for r in requests[:5]}) > 1
-
-
 
 
 def test_what_is_known_never_changes():
@@ -135,8 +131,6 @@ def test_neither_the_order_of_images_nor_of_requests_nor_other_classes_matter():
     whole, other = plan(sources=real()), plan(sources=real(turned=True))
     assert [other[i] for i in reversed(range(len(other)))] == list(whole)[::-1]
     assert sources_of(0, real((5, 1, 1, 1, 1))) == sources_of(0)
-
-
 
 
 def test_a_class_without_an_image_is_named():
