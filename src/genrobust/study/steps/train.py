@@ -208,8 +208,11 @@ class Train(ClassifierStep):
         return self.run.train.probes == "only"
 
     def announce_result(self) -> None:
+        # A worker elsewhere may have made it, so its manifest may have to be fetched first.
+        if self.run.baseline or not self.is_made():
+            return
         accuracy = read_checkpoint_info(self.folder).training.get("best_val_top1")
-        if accuracy is not None and not self.run.baseline:
+        if accuracy is not None:
             images = count(len(self.context.data.val), "validation image")
             self.context.log(f"{self.run.name}: {accuracy:.1f} % right on {images}")
 
