@@ -49,8 +49,8 @@ def test_a_study_of_pictograms_searches_the_wild_without_its_labels(tiny_generat
         return made
 
     first = study()
-    before = [(row.stage, row.name, row.total, row.done) for row in first.rows()]
-    assert before[:2] == [("search", "wild", 30, 0), ("search", "the class names", 10, 0)]
+    before = [(row.name, row.total, row.done) for row in first.rows() if row.stage == "search"]
+    assert before[:2] == [("wild", 30, 0), ("the class names", 10, 0)]
     _, written = first.run()
     found, pool = first.images(FOUND), first.data.retrieval
     (path,) = (tmp_path / "searches").iterdir()
@@ -130,11 +130,14 @@ def test_a_search_is_the_same_anywhere_and_makes_again_what_is_lost(own, tmp_pat
     shutil.rmtree(unread.parent)
     shutil.rmtree(search.embeddings(0).folder)
     again = own("two")
-    assert [(row.name, row.done, row.total) for row in again.rows()][:2] == [("pool", 14, 30), (CLASS_NAMES, 3, 3)]
+    searches = [(row.name, row.done, row.total) for row in again.rows() if row.stage == "search"]
+    assert searches[:2] == [("pool", 14, 30), (CLASS_NAMES, 3, 3)]
     again.images(FOUND)
     assert contents(tmp_path / "two") == one
     fewer = own("two", per_class=2)
-    assert [(row.name, row.done) for row in fewer.rows()][:2] == [("pool", 30), (CLASS_NAMES, 3)]  # the same embeddings
+    # The embeddings are the same, so none is made again.
+    embedded = [(row.name, row.done) for row in fewer.rows() if row.stage == "search"]
+    assert embedded[:2] == [("pool", 30), (CLASS_NAMES, 3)]
     first = {
         label: [k for k, of in zip(found.keys, found.labels, strict=True) if of == label][:2] for label in range(3)
     }

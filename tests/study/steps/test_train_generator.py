@@ -76,7 +76,7 @@ def test_a_class_model_learns_the_pool_by_class_and_style(by_style, tmp_path):
     said = []
     study = Study(parse_recipe(by_style), tmp_path / "runs", say=said.append)
     dataset = study.dataset("styles")
-    rows = [(row.stage, row.total) for row in study.rows()][:2]
+    rows = [(row.stage, row.total) for row in study.rows() if row.stage in ("class model", "generate")]
     assert rows == [("class model", 2), ("generate", 4)]
     drawn = study.generate("styles")
     pairs = sorted(zip(drawn.labels.tolist(), drawn.styles, strict=True))
