@@ -41,6 +41,7 @@ MISTAKES = [
     ("train small.yaml --arm rael", "the arms are real, [odd]"),
     ("train small.yaml --arm real --device abacus", "'abacus'"),
     ("train small.yaml --executor pbs", "'pbs'"),
+    ("show small.yaml --executor local --set execute.executor=slurm", "name two executors"),
     ("evaluate small.yaml --labels names.txt", "--labels"),
     ("evaluate small.yaml --arm real --models resnet18", "--arm real"),
     ("evaluate small.yaml --models none/model.onnx", "none/model.onnx"),

@@ -88,6 +88,18 @@ def test_a_claim_that_its_own_interval_supports_falls_among_many(record: StudyRe
     assert check_claims(asked.summary, asked.claims)[0].outcome == "undecided"
 
 
+def test_an_interval_over_few_groups_that_no_table_shows_decides_no_claim(record: StudyRecord) -> None:
+    key = ScoreKey("top1", "real+generated", "test", minus="real")
+    same = replace(claim("real+generated", "real", test_set="test"), equivalent=2.0)
+    better = claim("real+generated", "real", test_set="test")
+    outcomes = {}
+    for groups in (5, 8):
+        score = Score(40, 5, 75, 400, 6, "", groups=groups, p=0.01)
+        summary = replace(record.summary, scores={key: score})
+        outcomes[groups] = [checked.outcome for checked in check_claims(summary, [better, same])]
+    assert outcomes == {5: ["undecided", "undecided"], 8: ["holds", "contradicted"]}
+
+
 @pytest.mark.parametrize("seeds", [1, MIN_SEEDS - 1, MIN_SEEDS])
 def test_few_seeds_explore_and_a_score_that_is_missing_or_extrapolates_decides_nothing(
     summary: Summary, seeds: int

@@ -45,6 +45,11 @@ class Initial:
             return self.opened.weights_hash
         return digest([self.opened.weights_hash, rows], 64)
 
+    def gets_new_head(self, labels: LabelSpace) -> bool:
+        """Return whether the last layer is new, because the network does not know all classes of `labels`."""
+        unknown, _ = self._head_rows(labels)
+        return bool(unknown)
+
     def settings(self, config: TrainConfig) -> TrainConfig:
         """Return `config` with the architecture of this network."""
         from genrobust.classifiers.networks.architectures import has_fixed_size

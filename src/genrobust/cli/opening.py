@@ -53,11 +53,19 @@ def open_study(
 
 
 def with_executor(sets: list[str] | None, executor: str | None) -> list[str]:
-    """Return the overrides `sets` with the one that `--executor` stands for. It is the last one, so it wins."""
+    """Return the overrides `sets` with the one that `--executor` stands for.
+
+    Raises:
+        UserError: One of `sets` names another executor.
+    """
     overrides = list(sets or [])
-    if executor is not None:
-        overrides.append(f"execute.executor={executor}")
-    return overrides
+    if executor is None:
+        return overrides
+    chosen = f"execute.executor={executor}"
+    for override in overrides:
+        if override.startswith("execute.executor=") and override != chosen:
+            raise UserError(f"--executor {executor} and --set {override} name two executors: leave one out")
+    return [*overrides, chosen]
 
 
 def _run_command(recipe: str, sets: list[str] | None, quick: bool, device: str | None) -> str:

@@ -117,6 +117,8 @@ from .registry import (
 from .scores import (
     ALL_SHIFTS as ALL_SHIFTS,
     MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
+    MIN_GROUPS as MIN_GROUPS,
+    WIDEST_INTERVAL as WIDEST_INTERVAL,
     ZERO_SHOT as ZERO_SHOT,
     BaselineModel as BaselineModel,
     ClassReport as ClassReport,

@@ -15,6 +15,9 @@ ZERO_SHOT = "zero-shot CLIP"
 MEAN_OF_SHIFTS = "mean of shifts"
 # The name of a test set for all images of the shifts in the mean.
 ALL_SHIFTS = "all shifts"
+# An interval is not shown if it is over fewer groups of images than this and wider than this many points.
+MIN_GROUPS = 8
+WIDEST_INTERVAL = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,12 @@ class Score:
     extrapolated: bool = False
     groups: int = 0
     p: float | None = None
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the interval is narrow enough to show. Over few groups of images, it may span nearly all values."""
+        is_over_few = 0 < self.groups < MIN_GROUPS
+        return not is_over_few or self.hi - self.lo <= WIDEST_INTERVAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from genrobust.report.wording import (
     gain_over_shifts,
     guessing,
     guessing_in_words,
-    has_interval,
     is_above_guessing,
     is_below_guessing,
     is_sure,
@@ -360,7 +359,7 @@ def _robustness_sentence(summary: Summary, arm: str) -> Iterator[str]:
 def _difference_in_words(score: Score, arm: str, other: str, quantity: str = "") -> str:
     """Write a difference: "real+generated gains 12.5 points over real (95 % interval +11.0 to +14.1)"."""
     interval = f"{TOO_FEW_GROUPS} for an interval"
-    if has_interval(score):
+    if score.has_interval:
         interval = f"95 % interval {span(score, True)}"
     if not is_sure(score):
         points = f"{number(score.value, True)} points{quantity}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from genrobust.core import NOT_GENERATED, REAL, ArmRecord, Score, StudyRecord, Summary
-from genrobust.report.wording import TOO_FEW_GROUPS, has_interval, is_sure, number, span
+from genrobust.report.wording import TOO_FEW_GROUPS, is_sure, number, span
 
 RETRIEVED_IMAGES = "retrieved images"
 AUGMENTATION = "augmentation alone"
@@ -108,7 +108,7 @@ def _brief_difference(score: Score, other: str) -> str:
     """Write a difference in few words: "2.9 points above drawing styles (−0.1 to +6.9, which may be chance)"."""
     where = "above" if score.value > 0 else "below"
     points = f"{number(abs(score.value))} points {where} {other}"
-    if not has_interval(score):
+    if not score.has_interval:
         return f"{points} ({TOO_FEW_GROUPS} for an interval)"
     doubt = "" if is_sure(score) else ", which may be chance"
     return f"{points} ({span(score, True)}{doubt})"

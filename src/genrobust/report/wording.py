@@ -21,10 +21,7 @@ MINUTE = 60  # seconds
 HOUR = 3600  # seconds
 # The largest difference of two percents, in points.
 MAX_DIFFERENCE = 100.0
-# An interval is not shown if it is over fewer groups of images than this and wider than this many points.
-MIN_GROUPS = 8
-WIDEST_INTERVAL = 60.0
-# Shown instead of such an interval.
+# Shown instead of an interval over few groups of images (see `Score.has_interval`).
 TOO_FEW_GROUPS = "too few groups"
 # The likely reasons for a test set on which a classifier is worse than guessing.
 MISLABELED = "its labels are permuted, or its images prepared differently"
@@ -41,25 +38,19 @@ def number(value: float, signed: bool = False, digits: int = 1) -> str:
 def span(score: Score, signed: bool = False, digits: int = 1) -> str:
     """Write the interval of a score: "55.1–60.2", or "+11.0 to +14.1" if `signed`.
 
-    Write "too few groups" if it is not shown (see `has_interval`). A signed end keeps its sign if it rounds to zero:
-    "+0.0 to +3.1" excludes zero.
+    Write "too few groups" if it is not shown (see `Score.has_interval`). A signed end keeps its sign if it rounds to
+    zero: "+0.0 to +3.1" excludes zero.
     """
-    if not has_interval(score):
+    if not score.has_interval:
         return TOO_FEW_GROUPS
     if not signed:
         return f"{number(score.lo, digits=digits)}{EN_DASH}{number(score.hi, digits=digits)}"
     return f"{_signed_end(score.lo, digits)} to {_signed_end(score.hi, digits)}"
 
 
-def has_interval(score: Score) -> bool:
-    """Return whether to show the interval of a score. Over few groups of images, it may span nearly all values."""
-    is_over_few = 0 < score.groups < MIN_GROUPS
-    return not is_over_few or score.hi - score.lo <= WIDEST_INTERVAL
-
-
 def interval_ends(score: Score) -> tuple[float, float]:
     """Return the ends of the interval as plots show them: both are the value if it is not shown."""
-    if has_interval(score):
+    if score.has_interval:
         return score.lo, score.hi
     return score.value, score.value
 
@@ -76,7 +67,7 @@ def _signed_end(end: float, digits: int) -> str:
 def is_sure(score: Score) -> bool:
     """Return whether the interval of a difference is shown and excludes zero."""
     excludes_zero = score.lo > 0 or score.hi < 0
-    return excludes_zero and has_interval(score)
+    return excludes_zero and score.has_interval
 
 
 def is_below_guessing(score: Score) -> bool:

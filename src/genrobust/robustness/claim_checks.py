@@ -41,7 +41,8 @@ def check_claims(summary: Summary, claims: Sequence[Claim]) -> list[CheckedClaim
     A claim holds or is contradicted if its interval excludes zero and its p-value, corrected for the number of claims
     (Holm, 1979), is below `LEVEL`. A claim of equivalence holds if its interval is within the margin, and is
     contradicted if its interval is outside; the number of claims does not matter. A score that extrapolates a baseline
-    line decides nothing. With fewer than `MIN_SEEDS` training seeds every measured claim is exploratory.
+    line, or is over too few groups for an interval, decides nothing. With fewer than `MIN_SEEDS` training seeds every
+    measured claim is exploratory.
 
     Raises:
         UserError: A claim about an unknown metric.
@@ -80,16 +81,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _outcome(score: Score | None, p: float | None, metric: Metric) -> str:
     if score is None or p is None:
         return NOT_MEASURED
-    if p >= LEVEL or score.lo <= 0 <= score.hi or score.extrapolated:
+    if _decides_nothing(score) or p >= LEVEL or score.lo <= 0 <= score.hi:
         return "undecided"
     is_better = (score.value > 0) is metric.higher_is_better
     return "holds" if is_better else "contradicted"
 
 
+def _decides_nothing(score: Score) -> bool:
+    return score.extrapolated or not score.has_interval
+
+
 def _outcome_of_equivalence(score: Score | None, margin: float) -> str:
     if score is None:
         return NOT_MEASURED
-    if score.extrapolated:
+    if _decides_nothing(score):
         return "undecided"
     if -margin <= score.lo and score.hi <= margin:
         return "holds"

@@ -9,7 +9,7 @@ from itertools import combinations
 from genrobust.classifiers import require_clip
 from genrobust.core import REAL, RETRIEVED, RETRIEVED_ALL, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH, UserError
 from genrobust.data import Review, read_review
-from genrobust.recipe import GENERATED, FilterConfig, MixturePart
+from genrobust.recipe import GENERATED, ArmConfig, FilterConfig, MixturePart
 from genrobust.study.batch import in_order
 from genrobust.study.context import Context
 from genrobust.study.steps.classifier import ClassifierStep
@@ -213,8 +213,12 @@ class StudyPlan:
             step.make_initial()
 
     def doubts(self) -> Iterator[str]:
-        """Yield a warning for each arm that has fewer images, or saw more real ones, than its mixture says."""
+        """Yield a warning for each arm that is not what its recipe seems to say.
+
+        It has fewer images, saw more real ones, or is a mixture with a random last layer.
+        """
         for arm in self.recipe.arms:
+            yield from self._doubts_of_start(arm)
             names = [part.source for part in arm.mixture if self._is_generated(part.source)]
             datasets = [self.dataset(name) for name in names]
             for one, other in combinations(datasets, 2):
@@ -230,6 +234,19 @@ class StudyPlan:
                         if part.source in dataset.made_from | self._judged_by(dataset.name):
                             words = REAL_IMAGES[part.source]
                             yield f"{arm.name} mixes a part of {words}, and {dataset.name} uses all of them"
+
+    def _doubts_of_start(self, arm: ArmConfig) -> Iterator[str]:
+        """Yield a warning if an arm is to be a mixture of its classifier and one with a random last layer."""
+        train = self.recipe.train_of(arm)
+        if not train.wise_ft or train.probes:
+            return
+        initial = self.arm(arm.name).open_initial()
+        if initial is not None and initial.gets_new_head(self.context.data.labels):
+            yield (
+                f"{arm.name}: train.wise_ft mixes its weights with those before training, whose last layer is random "
+                f"because {initial.opened.name} does not know all classes: use method: lp-ft, which trains the last "
+                "layer first, or leave out wise_ft"
+            )
 
     def _judged_by(self, name: str) -> set[str]:
         """The sources that a classifier learned completely which filters the dataset `name`."""

@@ -62,6 +62,18 @@ def test_a_linear_probe_is_the_first_of_all_trainings(recipe, tmp_path):
     assert names[0] == "probe, seed 0" and len(names) > 2
 
 
+def test_a_mixture_with_a_random_last_layer_is_warned_of(recipe, tmp_path, clip_folder, timm_folders):
+    starts = {"new": str(timm_folders["resnet"]), "clip": f"clip:{clip_folder}"}
+    arms = [{"name": "real", "mixture": "real"}]
+    for name, init in starts.items():
+        for method in ("full", "lp-ft"):
+            train = {"init": init, "method": method, "wise_ft": 0.5}
+            arms.append({"name": f"{name} {method}", "mixture": "real", "train": train})
+    warnings = list(Study(parse_recipe({**recipe, "arms": arms}), tmp_path / "runs").plan.doubts())
+    assert [warning.partition(":")[0] for warning in warnings] == ["new full"]
+    assert "method: lp-ft" in warnings[0]
+
+
 def folders_of(study, stage):
     return {row.name: {step.folder for step in row.steps} for row in study.rows() if row.stage == stage}
 

@@ -7,7 +7,7 @@ from statistics import median
 from genrobust.core import Summary
 from genrobust.report.report_section import ReportSection
 from genrobust.report.report_view import SECTIONS, ReportView
-from genrobust.report.wording import compared_with, has_interval, number
+from genrobust.report.wording import compared_with, number
 
 # A difference of so many standard errors has an interval of 95 % without zero in 80 % of studies (1.96 + 0.84), as a
 # multiple of half of that interval (1.96 standard errors).
@@ -35,7 +35,7 @@ def _describe_detectable(summary: Summary) -> str:
     widths = []
     for arm in summary.arms:
         score = summary.difference("top1", arm, summary.reference_of(arm), summary.leading)
-        if score is not None and has_interval(score):
+        if score is not None and score.has_interval:
             widths.append(score.hi - score.lo)
     if not widths:
         return ""

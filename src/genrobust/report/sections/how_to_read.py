@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from genrobust.core import ArmRecord, StudyRecord, Summary, count
+from genrobust.core import MIN_GROUPS, WIDEST_INTERVAL, ArmRecord, StudyRecord, Summary, count
 from genrobust.report.arm_groups import averaged_over
 from genrobust.report.report_section import ReportSection
 from genrobust.report.report_view import SECTIONS, ReportView
-from genrobust.report.wording import EXTRAPOLATED, MIN_GROUPS, TOO_FEW_GROUPS, WIDEST_INTERVAL, has_interval
+from genrobust.report.wording import EXTRAPOLATED, TOO_FEW_GROUPS
 from genrobust.robustness import EXPLAINED, Metric
 
 
@@ -63,7 +63,7 @@ def _limits_of_groups(summary: Summary) -> Iterator[str]:
         "group resemble each other. So intervals are over groups, by Student's t if there are few: "
         f"{', '.join(grouped)}."
     )
-    if not all(map(has_interval, summary.scores.values())):
+    if not all(score.has_interval for score in summary.scores.values()):
         yield (
             f"A score shows “{TOO_FEW_GROUPS}” instead of its interval if that is over fewer than {MIN_GROUPS} groups "
             f"and wider than {WIDEST_INTERVAL:.0f} points. Such a difference may be chance. "
