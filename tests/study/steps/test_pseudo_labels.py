@@ -83,6 +83,7 @@ def test_an_arm_learns_from_the_most_confident_labels_of_another_with_its_seed(r
         assert {*estimates} == {"real", "round 1", "round 2"} and all(0 <= value <= 100 for value in estimates.values())
     page = (study.report_folder / "report.html").read_text()
     assert "Images without labels" in page and "Without labels" in page
+    assert "estimates are too high for arms that learned from predicted labels: round 1, round 2." in page
     assert sum("labels 24 images of site" in line for line in lines) == 2  # for one seed
 
     again: list[str] = []

@@ -36,6 +36,7 @@ def unlabeled(view: ReportView) -> ReportSection | None:
         if shown:
             pictures.append((each.name, shown))
     items.append(_describe_errors(errors[LEADING]))
+    items += _warn_of_learned(view)
     definitions = [f"{each.title}: {each.note}." for each in found.estimators]
     return ReportSection(
         title="Images without labels",
@@ -81,6 +82,15 @@ def _describe_errors(errors: EstimatorErrors) -> str:
     if not errors.corrected:
         said += " One labeled shift is too few to correct the estimates."
     return said
+
+
+def _warn_of_learned(view: ReportView) -> list[str]:
+    """Name the arms that learned from predicted labels, which makes them confident where they are wrong."""
+    names = {each.name for each in view.record.unlabeled.sets}
+    learned = [arm.name for arm in view.record.arms if names & arm.parts.keys()]
+    if not learned:
+        return []
+    return [f"Warning: estimates are too high for arms that learned from predicted labels: {', '.join(learned)}."]
 
 
 def _estimates_table(found: UnlabeledSet, estimators: tuple[EstimatorErrors, ...]) -> Table:
