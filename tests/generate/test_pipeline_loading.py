@@ -154,7 +154,9 @@ CHANGES = [  # a file, and what is changed in it
     (UNET, {"block_out_channels": []}),
     (UNET, {"act_fn": "os.system"}),
     (TEXT, {"vocab_size": 1}),
+    (TEXT, {"attn_implementation": "evil/kernel"}),
     (TEXT, {"_attn_implementation": "evil/kernel"}),
+    (UNET, {"more": [{"attn_implementation": {"text_config": "evil/kernel"}}]}),
     (SCHEDULER, {"beta_schedule": "x"}),
 ]
 

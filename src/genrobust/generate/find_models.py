@@ -68,6 +68,21 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
+def require_no_kernels(folder: Path) -> None:
+    """Raise UserError if a part of a generator names an attention kernel, which transformers runs from the hub."""
+    for file in sorted(folder.glob("*/config.json")):
+        with reading(file, ValueError, then=": remove that key, or get the generator again"):
+            json.loads(file.read_bytes(), object_hook=_refuse_kernels)
+
+
+def _refuse_kernels(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON object `values`. Raise ValueError if it names a kernel."""
+    for key, value in values.items():
+        if key.endswith("attn_implementation") and "/" in str(value):
+            raise ValueError(f"{key} is {str(value)[:60]}, which is code on the hub")
+    return values
+
+
 def _is_known_part(part: list[Any]) -> bool:
     """Whether diffusers can load `part`, [library, class], without importing an arbitrary module."""
     if part == [None, None]:

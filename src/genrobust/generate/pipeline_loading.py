@@ -13,7 +13,7 @@ from diffusers.schedulers import KarrasDiffusionSchedulers
 from safetensors import safe_open
 
 from genrobust.core import UserError
-from genrobust.generate.find_models import Adapter, find_adapter, find_lora, read_index
+from genrobust.generate.find_models import Adapter, find_adapter, find_lora, read_index, require_no_kernels
 from genrobust.generate.generator_files import INDEX
 from genrobust.generate.library_errors import EMPTY_WARNING, explain, muted, refusing_random_weights
 from genrobust.generate.mode import Generator, locate, mode_of
@@ -46,6 +46,7 @@ def load_generator(config: DiffusersConfig, device: torch.device) -> Generator:
     """Load the generator of `config` onto `device`, with its LoRA or adapter and the recipe's scheduler."""
     id, folder = locate(config)
     index = read_index(folder)
+    require_no_kernels(folder)
     pipeline = _load_pipeline(folder, config, index)
     if getattr(config, "safety_checker", False) and getattr(pipeline, "safety_checker", None) is None:
         raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
@@ -202,7 +203,12 @@ def _add_adapter(pipeline: Any, adapter: Adapter, scale: float) -> None:
             local_files_only=True,
         )
         image_encoder = transformers.CLIPVisionModelWithProjection.from_pretrained(
-            adapter.image_encoder, dtype=pipeline.dtype, use_safetensors=True, local_files_only=True
+            adapter.image_encoder,
+            dtype=pipeline.dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            # A configuration could name code on the hub.
+            attn_implementation="sdpa",
         )
         side: Any = image_encoder.config.image_size
         processor = transformers.CLIPImageProcessor(

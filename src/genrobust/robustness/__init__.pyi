@@ -1,4 +1,9 @@
 from .accuracy import top1_score as top1_score
+from .accuracy_estimates import (
+    EstimatedStudy as EstimatedStudy,
+    confidences as confidences,
+    estimate_accuracies as estimate_accuracies,
+)
 from .answers import read_answers as read_answers
 from .baseline_lines import (
     effective_robustness as effective_robustness,
@@ -9,11 +14,6 @@ from .baseline_lines import (
 from .claim_checks import EXPLORATORY as EXPLORATORY, CheckedClaim as CheckedClaim, check_claims as check_claims
 from .comparison import Comparison as Comparison
 from .degrees_of_freedom import freedom_of_sum as freedom_of_sum, variance_of_mean as variance_of_mean
-from .estimates import (
-    EstimatedStudy as EstimatedStudy,
-    confidences as confidences,
-    estimate_accuracies as estimate_accuracies,
-)
 from .estimator import ESTIMATORS as ESTIMATORS, Estimator as Estimator, LabeledProbabilities as LabeledProbabilities
 from .image_groups import Groups as Groups
 from .measured import (
