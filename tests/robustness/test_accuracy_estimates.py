@@ -13,7 +13,7 @@ from genrobust.robustness import (
     confidences,
     estimate_accuracies,
 )
-from genrobust.robustness.estimates import fit_temperature
+from genrobust.robustness.accuracy_estimates import fit_temperature
 
 CLASSES = 5
 RNG = np.random.default_rng(0)
