@@ -128,6 +128,14 @@ def test_groups_count_as_they_carry_the_spread():
     accuracies[2, 5] = 1
     counted = [carried_freedom(at @ accuracy, shares, np.inf) for accuracy in accuracies]
     assert counted == pytest.approx([24, 2, 23**2 * 24**2 / (23**4 + 23)], rel=1e-6)
+    large = {name: share * (10 if name == "hand-5" else 1) for name, share in shares.items()}
+    share = np.array([*large.values()])
+    drawn = weights * share
+    counted_large = carried_freedom(drawn / drawn.sum(axis=1, keepdims=True) @ accuracies[2], large, np.inf)
+    squares = (share * (accuracies[2] - share @ accuracies[2] / share.sum())) ** 2
+    assert counted_large == pytest.approx(squares.sum() ** 2 / (squares**2).sum(), rel=1e-6), (
+        "around the mean of images"
+    )
     noise = np.random.default_rng(8).standard_normal(1000)
     assert carried_freedom(noise, shares, 30) == pytest.approx(30, rel=0.15)
     assert carried_freedom(np.ones(1000), shares, 30) == carried_freedom(noise[:48], shares, 30) == np.inf

@@ -75,6 +75,7 @@ def test_columns_that_seem_swapped_or_unrelated_are_told():
     assert "fractions instead of percents?" in fractions
     assert any("fractions among percents?" in doubt for doubt in said([0.5, *CLEAN[1:]], SHIFTED))
     assert said([7.0, *CLEAN[1:]], [0.9, 7.0, *SHIFTED[2:]]) == (), "the least of the others is near"
+    assert any("fractions among percents?" in doubt for doubt in said([7.0, *CLEAN[1:]], [0.6, 7.0, *SHIFTED[2:]]))
     (falling,) = said(CLEAN, SHIFTED[[4, 3, 2, 1, 0, 0]])
     assert "its slope is -" in falling
     (steep,) = said(np.array([70.0, 71.0, 72.0, 73.0]), np.array([20.0, 30.0, 40.0, 50.0]))

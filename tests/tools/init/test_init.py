@@ -104,10 +104,14 @@ def test_a_published_set_of_domains_is_recognized(write_folder):
 def test_styles_of_ones_own_are_named_and_one_is_chosen(folders, styles):
     genrobust("init", "--train", "more", code=2, said="the styles ink, oil: add --real STYLE")
     genrobust("init", "--train", "more", "--test", "test", code=2, said="--train more/ink, and others")
-    genrobust("init", "--train", "more", "--real", "lead", code=2, said="data.real: no domain 'lead'")
+    genrobust("init", "--train", "more", "--real", "lead", code=2, said="--real: no domain 'lead'")
     written("--train", "more", "--real", "oil")
     data = load_data(loaded().data)
     assert (loaded().data.source, data.clean, data.shifts) == ("domains", "oil", ("ink",))
+    same_name = ("--unlabeled", "ink=test", "--overwrite")
+    genrobust(
+        "init", "--train", "more", "--real", "oil", *same_name, code=2, said="--unlabeled: a test set is called ink"
+    )
 
 
 def test_one_folder_of_styles_is_enough(folders, styles):
@@ -331,16 +335,18 @@ def test_a_recipe_that_is_replaced_is_kept_beside_it(folders):
 
 
 MISTAKES = [  # options beside --train and --test, and what the message names
-    ("--shift x=", "data.test lies in data.shifts.x"),
+    ("--shift x=", "--shift x=: write NAME=DIR"),
     ("--shift solids", "--shift: there is no solids (perhaps solid?)"),
     ("--shift solid --shift solid", "another is called solid"),
     ("--unlabeled none", "--unlabeled: there is no none"),
     ("--unlabeled solid --unlabeled solid", "another is called solid"),
-    ("--shift solid --unlabeled solid", "data.unlabeled: the name solid is taken"),
-    ("--shift x=solid --unlabeled solid", "data.unlabeled.solid and data.shifts.x are one path"),
+    ("--unlabeled =solid", "--unlabeled =solid: write NAME=DIR"),
+    ("--unlabeled real=solid", "--unlabeled: the name real is taken"),
+    ("--shift solid --unlabeled solid", "--unlabeled: the name solid is taken"),
+    ("--shift x=solid --unlabeled solid", "--unlabeled solid and --shift x are one path"),
     ("--shift test=solid", "another set is called 'test'"),
-    ("--shift ' x=solid'", "data.shifts. x"),
-    ("--generated test", "data.generated and data.test are one path"),
+    ("--shift ' x=solid'", "--shift x: a name"),
+    ("--generated test", "--generated and --test are one path"),
     ("--retrieved train/camera", "train/camera holds images of no class"),
     ("--out study.txt", "name a file that ends in .yaml"),
     ("--val test --test none", "--test"),

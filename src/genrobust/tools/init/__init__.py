@@ -67,7 +67,6 @@ def init(
     from genrobust.tools.init.user_images import (
         choose_style,
         load_user_images,
-        name_folders,
         require_no_folder_twice,
     )
 
@@ -93,7 +92,6 @@ def init(
         raise UserError("name your images: genrobust init IMAGES, or --train DIR and --test DIR")
     require_no_folder_twice({"--retrieved": retrieved, "--generated": generated, "--test": test}, shift or [])
     others = {"test": test, "val": val, "generated": generated, "retrieved": retrieved}
-    without_labels = name_folders("--unlabeled", unlabeled or [])
-    user_images = load_user_images(train, others, shift or [], without_labels, real)
+    user_images = load_user_images(train, others, shift or [], unlabeled or [], real)
     values = propose(user_images, Wishes(pretrained, server, own_generator))
     tell(*chosen, *write_recipe(user_images, values, output, studies))

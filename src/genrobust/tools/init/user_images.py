@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,14 @@ from genrobust.recipe import SOURCES, parse_recipe
 NAMED = 8  # classes, styles and the like on one line
 UNSHIFTED = ("photo", "photos", "photograph", "photographs", "real")  # usual names of the style to train on
 LEAST = 2  # images of a class in a style: one to train on and one to test on
+# Keys of the recipe, and the options that name the same images. The first words name the recipe that init makes.
+OPTIONS = (
+    (re.compile(r"^init: "), ""),
+    (re.compile(r"\bdata\.(train|test|val|real|generated|retrieved)\b(\.path)?"), r"--\1"),
+    (re.compile(r"\bdata\.shifts\b\.?"), "--shift "),
+    (re.compile(r"\bdata\.unlabeled\b\.?"), "--unlabeled "),
+    (re.compile(r"(--shift|--unlabeled) :"), r"\1:"),
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ def load_user_images(
     train: Path,
     others: Mapping[str, Path | None],
     shifts: Sequence[str],
-    unlabeled: Mapping[str, Path],
+    unlabeled: Sequence[str],
     real: str | None = None,
 ) -> UserImages:
     """Load what the options name.
@@ -83,13 +92,34 @@ def load_user_images(
     Args:
         others: The folders by "test", "val", "generated" and "retrieved".
         shifts: Each as ``[NAME=]DIR``.
-        unlabeled: The folders of images without labels, by name.
+        unlabeled: The folders of images without labels, each as ``[NAME=]DIR``.
         real: The style to train on, if `train` holds folders STYLE/CLASS.
 
     Raises:
-        UserError: There is no test set, a shift has the name of another, a published set is combined with other
-            folders, or the images cannot be loaded.
+        UserError: There is no test set, a set has the name of another, a published set is combined with other
+            folders, or the images cannot be loaded. It names the options, not the keys of the recipe.
     """
+    without_labels = _name_unlabeled(unlabeled)
+    try:
+        images = _load_images(train, others, shifts, without_labels, real)
+    except UserError as error:
+        text = str(error)
+        for key, option in OPTIONS:
+            text = key.sub(option, text)
+        raise UserError(text) from error
+    clash = without_labels.keys() & images.data.tests.keys()
+    if clash:
+        raise UserError(f"--unlabeled: a test set is called {min(clash)}: write NAME=DIR with another name")
+    return images
+
+
+def _load_images(
+    train: Path,
+    others: Mapping[str, Path | None],
+    shifts: Sequence[str],
+    unlabeled: Mapping[str, Path],
+    real: str | None,
+) -> UserImages:
     named = {key: path for key, path in others.items() if path is not None}
     require_there({"--train": train, **{f"--{key}": path for key, path in named.items()}})
     section: dict[str, Any] = {key: as_written(path) for key, path in named.items()}
@@ -139,19 +169,29 @@ def choose_style(folder: Path) -> tuple[str | None, list[str]]:
     return style, [f"trains on the style {style} (another with --real STYLE); other styles: {others}"]
 
 
-def name_folders(option: str, texts: Iterable[str]) -> dict[str, Path]:
-    """Return the folder of each value ``[NAME=]DIR`` of `option`, by its name: by default, that of the folder.
-
-    Raises:
-        UserError: A folder is missing, or two have the same name.
-    """
+def _name_unlabeled(texts: Iterable[str]) -> dict[str, Path]:
+    """Return the folders of images without labels by name: by default, the folder's own."""
     folders: dict[str, Path] = {}
     for text in texts:
-        name, sign, folder = text.partition("=")
-        path = Path(folder if sign else text)
-        require_there({option: path})
-        _add_folder(folders, option, text, {name if sign else path.stem: path})
+        name, path = _split("--unlabeled", text)
+        _add_folder(folders, "--unlabeled", text, {name or path.stem: path})
     return folders
+
+
+def _split(option: str, text: str) -> tuple[str, Path]:
+    """Split the value ``[NAME=]DIR`` of `option`. The name is empty if the user gave none.
+
+    Raises:
+        UserError: The name or the folder is empty, or the folder is missing.
+    """
+    name, sign, folder = text.partition("=")
+    if not sign:
+        name, folder = "", text
+    elif not name or not folder:
+        raise UserError(f"{option} {text}: write NAME=DIR, or DIR alone")
+    path = Path(folder)
+    require_there({option: path})
+    return name, path
 
 
 def _add_folder(folders: dict[str, Path], option: str, text: str, named: Mapping[str, Path]) -> None:
@@ -270,14 +310,12 @@ def _name_shifts(texts: Iterable[str], classes: FolderClasses) -> dict[str, Path
     """Return the folder of each shift. In a folder without a name that holds STYLE/CLASS, each style is a shift."""
     shifts: dict[str, Path] = {}
     for text in texts:
-        name, sign, folder = text.partition("=")
-        path = Path(folder if sign else text)
-        require_there({"--shift": path})
+        name, path = _split("--shift", text)
         styles: Mapping[str, str] = {}
-        if not sign:
+        if not name:
             _, styles = by_style(open_stored(path), classes, {})
         named = {style: path / style for style in styles.values()}
         if not named:
-            named = {name if sign else path.stem: path}
+            named = {name or path.stem: path}
         _add_folder(shifts, "--shift", text, named)
     return shifts
