@@ -117,7 +117,7 @@ MISTAKES = [  # change to SMALL, what the error names
         | {
             "arms": [
                 REAL | {"train": {"init": "arm:first"}},
-                REAL | {"name": "first", "mixture": "few"},
+                REAL | {"name": "first", "mixture": ["real", "few"]},
                 REAL | {"name": "judge", "train": {"init": "arm:real"}},
             ]
         },

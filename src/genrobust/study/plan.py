@@ -209,8 +209,11 @@ class StudyPlan:
         for step in left:
             if step.origin is None:
                 first[step.network_key] = step
+        notes: dict[str, None] = {}
         for step in first.values():
-            step.make_initial()
+            notes |= dict.fromkeys(step.make_initial())
+        for note in notes:
+            self.context.log(note)
 
     def doubts(self) -> Iterator[str]:
         """Yield a warning for each arm that is not what its recipe seems to say.

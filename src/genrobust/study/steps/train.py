@@ -135,19 +135,22 @@ class Train(ClassifierStep):
         start = None if initial is None else initial.identity(self.context.data.labels)
         return start, self.run.train.image_size, self.run.train.method
 
-    def make_initial(self) -> None:
-        """Make the network that training starts from, so that mistakes in it are reported before any work."""
+    def make_initial(self) -> list[str]:
+        """Make the network that training starts from, so that mistakes in it are reported before any work.
+
+        Returns:
+            Notes on its images.
+        """
         initial = self.open_initial()
         if initial is None:
-            return
-        for words in initial.preparation_notes(self.run.train):
-            self.context.log(f"{initial.opened.name}: {words}")
+            return []
         network = initial.make(self.context.data.labels, self.settings).network
         if self.run.train.probes:
             # Import late: listing finished work must not load torch.
             from genrobust.classifiers import last_linear
 
             last_linear(network)
+        return [f"{initial.opened.name}: {note}" for note in initial.preparation_notes(self.run.train)]
 
     def require_styles(self) -> None:
         """Raise UserError if a part is to be balanced by style, and its images are made and have no styles."""
