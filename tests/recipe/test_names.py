@@ -47,7 +47,19 @@ NO_FOLDER = [
     "com1.a.b",
 ]
 NO_FOLDER += ["a:b", "a*", "a?", 'a"', "<a>", "a|b", "é" * 150, "checkpoints", "Generated", "rates.json", "PREDICTIONS"]
-FINE = ["x", "my study", "v1.5 (full), +2", "日本語", "ключ", "console", "a_b-c", "real+0.1x", "a\u200cb", "a\u200db", "é" * 90]
+FINE = [
+    "x",
+    "my study",
+    "v1.5 (full), +2",
+    "日本語",
+    "ключ",
+    "console",
+    "a_b-c",
+    "real+0.1x",
+    "a\u200cb",
+    "a\u200db",
+    "é" * 90,
+]
 PLACES: list[tuple[str, Any]] = [  # the key that a message names, and what puts a name there
     ("arms.1.name", lambda name: {"arms": [REAL, {"name": name, "mixture": "real"}]}),
     ("arms.0.group", lambda name: {"arms": [REAL | {"group": name}]}),

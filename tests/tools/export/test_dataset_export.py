@@ -16,7 +16,7 @@ TOTAL = len(IDS) * PER_CLASS
 def test_what_lies_in_a_folder_stays(run, export, tmp_path):
     (tmp_path / "out").mkdir()
     before = contents(export("--to", "parquet"))  # into an empty folder
-    assert before.keys() == {"README.md", "data/train-00000-of-00001.parquet"}
+    assert before.keys() == {"README.md", "croissant.json", "data/train-00000-of-00001.parquet"}
     refused(run("--to", "imagefolder"), "--out")
     assert contents(tmp_path / "out") == before
 

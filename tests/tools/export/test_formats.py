@@ -12,6 +12,7 @@ from webdataset import WebDataset
 from genrobust.data import ShardDataset
 from genrobust.tools.export.formats import parquet
 from genrobust.tools.export.formats.imagefolder import folder_names
+from genrobust.tools.export.origin_mark import GENERATED, mark_as_generated
 
 datasets = pytest.importorskip("datasets")
 FORMATS = ("imagefolder", "parquet")
@@ -50,6 +51,22 @@ def test_every_image_is_read_once_with_its_columns_and_bytes_repeat(export, by_k
     assert contents(export("--to", to)) == before
 
 
+@pytest.mark.parametrize("to", FORMATS)
+def test_images_are_marked_as_generated_and_croissant_reads_them(export, by_key, to):
+    croissant = pytest.importorskip("mlcroissant")
+    folder = export("--to", to)
+    assert all(GENERATED in row["image"].info["XML:com.adobe.xmp"] for row in loaded(folder))
+    described = croissant.Dataset(jsonld=folder / "croissant.json")
+    assert not described.metadata.issues.errors
+    rows = {row["images/key"].decode(): row for row in described.records("images")}
+    assert {key: row["images/label"] for key, row in rows.items()} == {s.key: s.label for s in by_key.values()}
+    images = {key: row.get("images/image") for key, row in rows.items()}
+    if to == "imagefolder":
+        files = [*described.records("files-of-images")]
+        images = {Path(row["files-of-images/path"].decode()).stem: row["files-of-images/content"] for row in files}
+    assert all(same_pixels(image, by_key[key]) for key, image in images.items()) and images.keys() == by_key.keys()
+
+
 def test_imagefolder_is_read_by_torchvision(export, by_key):
     folder, classes = export("--to", "imagefolder"), folder_names(IDS)
     images = ImageFolder(str(folder / "train"))
@@ -73,7 +90,7 @@ def test_parquet_files_hold_their_types_and_the_bytes_of_the_shards(export, data
     assert rows.features["image"] == datasets.Image()
     images = {row["key"]: row["image"]["bytes"] for row in rows.cast_column("image", datasets.Image(decode=False))}
     shards = WebDataset([str(p) for p in sorted(dataset.glob("*.tar"))], shardshuffle=False)
-    assert images == {s["__key__"]: s["png"] for s in shards}
+    assert images == {s["__key__"]: mark_as_generated(s["png"]) for s in shards}
 
 
 @pytest.mark.parametrize("to", FORMATS)

@@ -13,10 +13,12 @@ import yaml
 from huggingface_hub import DatasetCardData
 
 from genrobust.classifiers import AUTO, with_precision
+from genrobust.core import count
 from genrobust.data import NAMES, OK, USED, ShardDataset, kept_indices, making, read_filter
 from genrobust.recipe import recipe_yaml
 from genrobust.store import Artifact
 from genrobust.study import Studies, recipe_and_name
+from genrobust.tools.export.croissant import write_croissant
 from genrobust.tools.export.folder import new_folder, write_card
 from genrobust.tools.export.format import Content, Format
 
@@ -51,6 +53,8 @@ def export_dataset(studies: Studies, what: str, form: Format, out: Path, license
     )
     with new_folder(out) as folder:
         form.write(content, folder)
+        generator = manifest.get("generator") or "an unknown generator"
+        write_croissant(folder, license, f"Images of {count(len(content.classes), 'class')}, made by {generator}.")
         recipe = _recipe_text(studies, what, manifest, out)
         if recipe:
             (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")

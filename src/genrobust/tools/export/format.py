@@ -39,13 +39,14 @@ class Content:
         return len(self.indices)
 
     def samples(self) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """Yield the columns and the PNG of each image, and show the progress."""
+        """Yield the columns and the PNG of each image, marked as generated, and show the progress."""
         from genrobust.core import progress_bar
+        from genrobust.tools.export.origin_mark import mark_as_generated
 
         rows = (row for batch in self.table.to_batches(ROWS) for row in batch.to_pylist())
         with progress_bar("exporting", len(self)) as bar:
             for index, row in zip(self.indices.tolist(), rows, strict=True):
-                yield row, self.shards.encoded(index)
+                yield row, mark_as_generated(self.shards.encoded(index))
                 bar.advance()
 
 

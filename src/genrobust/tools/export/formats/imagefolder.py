@@ -18,7 +18,7 @@ _UNSAFE = re.compile(r'^[\s.-]|[\s.]$|[<>:"/\\|?*`{}\[\]\x00-\x1f]')
 
 @FORMATS.register("imagefolder")
 class ImageFolder(Format):
-    """``SPLIT/<class>/<key>.png``, with the bytes of the shards, and a metadata.parquet."""
+    """``SPLIT/<class>/<key>.png`` and a metadata.parquet."""
 
     files = "SPLIT/**"
     usage = """from datasets import load_dataset

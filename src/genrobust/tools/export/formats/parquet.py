@@ -19,7 +19,7 @@ _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 @FORMATS.register("parquet")
 class Parquet(Format):
-    """``data/SPLIT-00000-of-000NN.parquet``: ``image`` holds the PNG of the shards, ``label`` is a ClassLabel."""
+    """``data/SPLIT-00000-of-000NN.parquet``: ``image`` holds a PNG, ``label`` is a ClassLabel."""
 
     files = "data/SPLIT-*.parquet"
     usage = 'from datasets import load_dataset\n\nimages = load_dataset("FOLDER", split="SPLIT")'
