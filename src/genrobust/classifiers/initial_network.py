@@ -76,8 +76,8 @@ class Initial:
             notes.append(f"Images are resized by {blueprint.interpolation} interpolation for it, as before.")
         if config.image_size != blueprint.image_size:
             notes.append(
-                f"It was pretrained on images of {blueprint.image_size} px, and here they have {config.image_size} "
-                "(train.image_size)."
+                f"It was pretrained on images of {blueprint.image_size} px, and here they have {config.image_size}. "
+                f"To train at its size, write train.image_size: {blueprint.image_size}."
             )
         return notes
 

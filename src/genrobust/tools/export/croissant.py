@@ -34,9 +34,12 @@ CONTEXT = {
 def write_croissant(folder: Path, license: str, description: str) -> None:
     """Describe the tables and images that an export in `folder` holds, in its file `FILE`.
 
-    Each column of the tables is a field. Images are the column ``image``, or files.
+    Each column of the tables is a field. Images are the column ``image``, or files. A format of a plug-in may write no
+    table: then there is no file.
     """
-    table = next(folder.rglob("*.parquet"))
+    table = next(folder.rglob("*.parquet"), None)
+    if table is None:
+        return
     fields = [_column(field) for field in pq.read_schema(table)]
     files = [_file_set("tables", "application/x-parquet", "*.parquet")]
     records = [{"@type": "cr:RecordSet", "@id": "images", "field": fields}]
