@@ -18,8 +18,8 @@ from genrobust.leaks import (
     copies_of_tests,
     hash_contents,
     without_copies,
+    without_labeled_images,
     without_leaks,
-    without_training_images,
     without_withheld,
 )
 
@@ -185,14 +185,21 @@ def test_copies_of_withheld_images_are_not_searched(data: StudyData) -> None:
         without_withheld(replace(data, search_pool=images("pool", "uu")), hash_contents)
 
 
-def test_images_without_labels_hold_no_training_image(data: StudyData) -> None:
+def test_images_without_labels_hold_no_labeled_image(data: StudyData) -> None:
     data = replace(data, unlabeled={"site": images("site", "xpys"), "other": images("other", "z")})
-    left, notices = without_training_images(data, hash_contents)
+    left, notices = without_labeled_images(data, hash_contents)
     assert {name: letters(each) for name, each in left.unlabeled.items()} == {"site": "xy", "other": "z"}
     (copies,) = notices
     assert isinstance(copies, Copies) and dict(copies.originals) == {1: "train", 3: "val"}
-    with pytest.raises(UserError, match=r"site .*training"):
-        without_training_images(replace(data, unlabeled={"site": images("site", "pq")}), hash_contents)
+    shifted = replace(data, retrieval=images("pool", "xv"), extra={"more": images("more", "z")})
+    with pytest.raises(UserError, match=r"other .* of extra\.more: give data\.unlabeled\.other other images"):
+        without_labeled_images(shifted, hash_contents)
+    left, (copies,) = without_labeled_images(replace(shifted, extra={}), hash_contents)
+    assert letters(left.unlabeled["site"]) == "y" and dict(copies.originals)[0] == "retrieval"
+    searched = replace(data, search_pool=images("pool", "xy"))
+    assert letters(without_labeled_images(searched, hash_contents)[0].unlabeled["site"]) == "xy", "without labels, too"
+    with pytest.raises(UserError, match=r"site .*train"):
+        without_labeled_images(replace(data, unlabeled={"site": images("site", "pq")}), hash_contents)
 
 
 def test_files_are_hashed_by_their_contents() -> None:

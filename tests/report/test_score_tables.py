@@ -110,6 +110,13 @@ def test_differences_are_sure_only_where_the_interval_excludes_zero(summary):
     assert difference_table(replace(summary, arms=("real",)), TOP1) is None
 
 
+def test_the_interval_over_shifts_like_these_holds_that_for_these(summary):
+    """Shifts may agree by chance, and each is known from few images."""
+    agreeing = {key: replace(score, value=12.5) for key, score in summary.scores.items() if key.minus}
+    mean, like_these = difference_table(replace(summary, scores=summary.scores | agreeing), TOP1).rows[0][1][:2]
+    assert like_these.text == mean.interval == "+10.5 to +14.5"
+
+
 def test_what_was_measured_is_shown_however_wide_its_interval(summary):
     """A column of the mean would be missed."""
     key = ScoreKey("er", "real", "solid")

@@ -88,7 +88,10 @@ def _path_column(table: _Table, wanted: str | None) -> str:
 
 def _refuse_column(table: _Table, name: str) -> NoReturn:
     known = some_names(table.columns)
-    raise UserError(f"{table.path} has no column {name!r}: it has {known}; rename one, or name yours with kind: csv")
+    raise UserError(
+        f"{table.path} has no column {name!r}: it has {known}; rename one, or name yours with path_column and "
+        "label_column of kind: csv"
+    )
 
 
 def _require_one_split(table: _Table) -> None:

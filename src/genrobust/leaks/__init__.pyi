@@ -13,8 +13,8 @@ from .study_sets import (
     NearCopiesOf as NearCopiesOf,
     copies_of_tests as copies_of_tests,
     without_copies as without_copies,
+    without_labeled_images as without_labeled_images,
     without_leaks as without_leaks,
-    without_training_images as without_training_images,
     without_withheld as without_withheld,
 )
 from .thumbnails import thumbnail as thumbnail, thumbnails as thumbnails

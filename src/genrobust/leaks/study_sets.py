@@ -2,7 +2,7 @@
 
 - No set that is learned from holds a copy of an image that is tested or chosen by: exact and near copies.
 - A set that something is chosen by holds no copy of another test image.
-- A set without labels holds no exact copy of training and validation images.
+- A set without labels holds no exact copy of an image that has a label and is learned from, such as a training image.
 - A test set holds no exact copy of training and validation images, of test sets before it, and of its own.
 """
 
@@ -152,8 +152,8 @@ def without_withheld(data: StudyData, contents_of: ContentsOf) -> StudyData:
     return replace(data, search_pool=leave_out(originals, data, "search_pool", pool, why))
 
 
-def without_training_images(data: StudyData, contents_of: ContentsOf) -> tuple[StudyData, Notices]:
-    """Leave the exact copies of training and validation images out of the images without labels, and describe them.
+def without_labeled_images(data: StudyData, contents_of: ContentsOf) -> tuple[StudyData, Notices]:
+    """Leave the exact copies of labeled images that are learned from out of the images without labels. Describe them.
 
     A classifier knows these images, so estimates of its accuracy would be too high.
 
@@ -162,11 +162,15 @@ def without_training_images(data: StudyData, contents_of: ContentsOf) -> tuple[S
     """
     notices: Notices = []
     unlabeled = dict(data.unlabeled)
+    labeled = {key: images for key, images in data.learned.items() if data.has_labels(key)}
     for name, images in data.unlabeled.items():
-        originals = _exact_copies(images, {"train": data.train, "val": data.val}, contents_of)
+        originals = _exact_copies(images, labeled, contents_of)
         if originals:
             notices.append(_describe(name, images, originals, left_out=True))
-            why = "is a copy of a training or validation image: give it images of its own"
+            first = next(iter(originals.values()))
+            why = (
+                f"is a copy of a labeled image, the first of {first.set_name}: give data.unlabeled.{name} other images"
+            )
             unlabeled[name] = leave_out(originals, data, f"unlabeled.{name}", images, why)
     return replace(data, unlabeled=unlabeled), notices
 

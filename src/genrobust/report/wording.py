@@ -95,7 +95,7 @@ def gain(summary: Summary, metric: str, arm: str, test_set: str = MEAN_OF_SHIFTS
 def gain_over_shifts(summary: Summary, metric: str, arm: str) -> Score | None:
     """Return the gain of `arm` on the mean of shifts, with the interval for other shifts of the same kind.
 
-    None for one shift.
+    It holds the interval for these shifts: few shifts may agree by chance. None for one shift.
     """
     definition = find_metric(metric)
     mean = gain(summary, metric, arm)
@@ -110,6 +110,8 @@ def gain_over_shifts(summary: Summary, metric: str, arm: str) -> Score | None:
     lo, hi = interval
     if definition.difference_unit == "points":
         lo, hi = np.clip(interval, -MAX_DIFFERENCE, MAX_DIFFERENCE).tolist()
+    lo = min(lo, mean.lo)
+    hi = max(hi, mean.hi)
     # This interval is over shifts, not over groups of images.
     return replace(mean, lo=lo, hi=hi, p=None, groups=0)
 

@@ -15,8 +15,8 @@ from genrobust.leaks import (
     apart_from_tests,
     describe_same_names,
     without_copies,
+    without_labeled_images,
     without_leaks,
-    without_training_images,
     without_withheld,
 )
 from genrobust.recipe import Recipe
@@ -82,8 +82,8 @@ def remove_leaks(data: StudyData, rules: Rules) -> Removed:
 
 
 def remove_known_from_unlabeled(data: StudyData, rules: Rules) -> Removed:
-    """Remove copies of training and validation images from the images without labels."""
-    data, copies = without_training_images(data, rules.census.contents)
+    """Remove copies of labeled images from the images without labels."""
+    data, copies = without_labeled_images(data, rules.census.contents)
     return data, [*copies]
 
 

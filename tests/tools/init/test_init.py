@@ -110,7 +110,14 @@ def test_styles_of_ones_own_are_named_and_one_is_chosen(folders, styles):
     assert (loaded().data.source, data.clean, data.shifts) == ("domains", "oil", ("ink",))
     same_name = ("--unlabeled", "ink=test", "--overwrite")
     genrobust(
-        "init", "--train", "more", "--real", "oil", *same_name, code=2, said="--unlabeled: a test set is called ink"
+        "init",
+        "--train",
+        "more",
+        "--real",
+        "oil",
+        *same_name,
+        code=2,
+        said="--unlabeled test: another set is called ink",
     )
 
 
@@ -345,12 +352,14 @@ MISTAKES = [  # options beside --train and --test, and what the message names
     ("--shift solid --unlabeled solid", "--unlabeled: the name solid is taken"),
     ("--shift x=solid --unlabeled solid", "--unlabeled solid and --shift x are one path"),
     ("--shift test=solid", "another set is called 'test'"),
+    ("--shift test", "--shift test and --test test are the same folder: name two folders"),
+    ("--unlabeled train", "--unlabeled train: another set is called train: write NAME=DIR"),
     ("--shift ' x=solid'", "--shift x: a name"),
     ("--generated test", "--generated and --test are one path"),
     ("--retrieved train/camera", "train/camera holds images of no class"),
     ("--out study.txt", "name a file that ends in .yaml"),
     ("--val test --test none", "--test"),
-    ("--server 'no address' x", "generator.server.url"),
+    ("--server 'no address' x", "error: --server: give the server's address"),
     ("--server http://127.0.0.1:1 x --generated made", "--generated"),
     ("--pretrained none", "--pretrained"),
     ("--own-generator", "add --retrieved"),

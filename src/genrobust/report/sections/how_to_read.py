@@ -48,7 +48,7 @@ def _limits_of_comparing(record: StudyRecord) -> Iterator[str]:
         yield (
             f"The first interval of a mean is for these {shifts} shifts. The second interval, over shifts like these, "
             f"estimates the gain on other shifts of this kind, from only {shifts} (Student's t over the differences on "
-            "each). If it includes zero, the answer is about these shifts alone."
+            "each). It is at least as wide as the first. If it includes zero, the answer is about these shifts alone."
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from genrobust.core import GenrobustError, about, count, parse_yaml, some_of, templates
+from genrobust.core import GenrobustError, UserError, about, count, parse_yaml, some_of, templates
 from genrobust.recipe import locate_specs, located, parse_recipe, paths_from, study_name
 from genrobust.store import OutputFile
 from genrobust.study import Studies, seconds_left
@@ -74,7 +74,11 @@ def _recipe_text(images: UserImages, recipe: Path, values: Mapping[str, Any]) ->
             found=images,
         )
     raw = parse_yaml(text, str(recipe))
-    parse_recipe({key: value for key, value in raw.items() if key != "quick"}, str(recipe))
+    try:
+        parse_recipe({key: value for key, value in raw.items() if key != "quick"}, str(recipe))
+    except UserError as error:
+        # The user wrote the option, and the recipe is not written yet.
+        raise UserError(str(error).replace(f"{recipe}: generator.server.url", "--server")) from error
     return text
 
 

@@ -107,9 +107,10 @@ def load_user_images(
         for key, option in OPTIONS:
             text = key.sub(option, text)
         raise UserError(text) from error
-    clash = without_labels.keys() & images.data.tests.keys()
+    clash = without_labels.keys() & {*images.data.tests, "train", "val"}
     if clash:
-        raise UserError(f"--unlabeled: a test set is called {min(clash)}: write NAME=DIR with another name")
+        name = min(clash)
+        raise UserError(f"--unlabeled {without_labels[name]}: another set is called {name}: write NAME=DIR")
     return images
 
 
@@ -204,16 +205,20 @@ def _add_folder(folders: dict[str, Path], option: str, text: str, named: Mapping
 
 def require_no_folder_twice(places: Mapping[str, Path | None], shifts: Sequence[str]) -> None:
     """Raise UserError if a shift is also the folder of another option."""
-    options = {path.resolve(): f"{option} {path}" for option, path in places.items() if path is not None}
+    options = {path.resolve(): option for option, path in places.items() if path is not None}
     for text in shifts:
         path = Path(text.partition("=")[2] or text)
         other = options.get(path.resolve())
-        if other is not None:
-            raise UserError(
-                f"--shift {text} and {other} are the same folder: its images cannot be tested on and learned from.\n"
-                "Name two folders. Or put your training images next to these styles, and genrobust init splits them: "
-                "genrobust init IMAGES"
-            )
+        if other is None:
+            continue
+        same = f"--shift {text} and {other} {places[other]} are the same folder: "
+        if other == "--test":
+            raise UserError(f"{same}name two folders, since a shift is compared with test images that are not shifted")
+        raise UserError(
+            f"{same}its images cannot be tested on and learned from.\n"
+            "Name two folders. Or put your training images next to these styles, and genrobust init splits them: "
+            "genrobust init IMAGES"
+        )
 
 
 def _recognize(train: Path) -> str | None:
