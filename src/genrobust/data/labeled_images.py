@@ -28,7 +28,10 @@ def open_images(
         labels |= classes.labels_of(stored.path, groups, same_class, stored.named)
     if stored.groups and not labels:
         known = some_of(stored.groups, 3)
-        raise UserError(f"{name}: {stored.path} has no training class, only {known}: leave it out, or map these")
+        raise UserError(
+            f"{name}: {stored.path} has no training class, only {known}: name other images, or map these in "
+            "data.same_class"
+        )
     return ListedImages(name, stored.listing(labels, classes.folders), labels, by_name=by_name, styles=styles)
 
 
