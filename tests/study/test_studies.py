@@ -1,6 +1,7 @@
 """What commands name of studies, by RECIPE:ARM and RECIPE:DATASET: nothing of it is made without a word."""
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -167,6 +168,15 @@ def test_what_is_done_is_shown_without_torch():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
     assert "genrobust predict " in done.stdout and str(Path("runs/own/report.html")) in done.stdout
+
+
+@pytest.mark.usefixtures("own_run")
+def test_a_run_is_not_found_again_if_its_images_have_other_times():
+    reason = "the same recipe and other images"
+    assert reason not in genrobust("show", "own.yaml", "--set", "train.steps=3").stdout
+    (image, *_) = Path("test").rglob("*.png")
+    os.utime(image, (1, 1))
+    assert reason in " ".join(genrobust("show", "own.yaml").stdout.split())
 
 
 @pytest.mark.usefixtures("own")

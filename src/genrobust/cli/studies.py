@@ -234,7 +234,7 @@ def _next_steps(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "I
     recipe = ctx.params["recipe"]
     if any(row.left for row in rows):
         yield f"to run what is left: {_command_about(ctx, 'run', recipe)}"
-        yield from _describe_newest_run(ctx)
+        yield from _describe_newest_run(study, ctx)
     elif study.find_report(REPORT) is None:
         yield f"all jobs are done; to write the report: {_command_about(ctx, 'run', recipe)}"
     else:
@@ -245,7 +245,7 @@ def _next_steps(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "I
         yield f"to classify your own images: {_command_about(ctx, 'predict', model, 'FOLDER')}"
 
 
-def _describe_newest_run(ctx: typer.Context) -> "Iterator[str]":
+def _describe_newest_run(study: "Study", ctx: typer.Context) -> "Iterator[str]":
     """Yield a line about the newest finished run of the recipe with more options. predict and export use that run."""
     from genrobust.report import REPORT
     from genrobust.study import finished_runs
@@ -254,6 +254,11 @@ def _describe_newest_run(ctx: typer.Context) -> "Iterator[str]":
     for run in finished_runs(given["out"]):
         if run.varies(given["recipe"], given["quick"], given["sets"] or []):
             yield f"{run.describe()} is finished: {run.folder / REPORT}"
+            if study.has_other_images(run.folder):
+                yield (
+                    "it had the same recipe and other images, or copies of them with other times: copy images with "
+                    "cp -a or rsync -a"
+                )
             return
 
 

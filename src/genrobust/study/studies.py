@@ -188,7 +188,8 @@ class Studies:
         study, name = named
         if not name:
             names = ", ".join(study.recipe.arm_names)
-            raise UserError(f"{spec} is a recipe of several classifiers: write {spec}:ARM, one of {names}")
+            recipe, _ = recipe_and_name(spec)
+            raise UserError(f"{recipe} is a recipe of several classifiers: write {recipe}:ARM, one of {names}")
         recipe, _ = recipe_and_name(spec)
         return self._make_named(recipe, lambda study: study.plan.arm(name))
 

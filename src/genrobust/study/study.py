@@ -226,6 +226,15 @@ class Study:
             f"{self.report_folder}: move {path} away, and the next run makes the link"
         )
 
+    def has_other_images(self, report: Path) -> bool:
+        """Return whether the run of the folder `report` had the same recipe, and other test images."""
+        artifact = Artifact(report)
+        if not artifact.is_finished:
+            return False
+        inputs = artifact.manifest().inputs
+        own = self._report_inputs
+        return inputs.get("recipe") == own["recipe"] and inputs.get("tests") != own["tests"]
+
     def find_report(self, name: str) -> Path | None:
         """Return the file `name` of the report; None if it was not written."""
         report = Artifact(self.report_folder).fetch()
