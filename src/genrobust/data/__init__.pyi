@@ -75,6 +75,7 @@ from .shards import (
 )
 from .stored_images import (
     open_stored as open_stored,
+    require_no_images as require_no_images,
     require_outside as require_outside,
     require_there as require_there,
 )

@@ -12,7 +12,7 @@ from genrobust.core import UserError, near_names, perhaps, reading
 from genrobust.data.class_naming import check_class_names
 from genrobust.data.csv_files import list_csv
 from genrobust.data.hub_sets import fetch_dataset, is_on_hub
-from genrobust.data.image_files import FORMATS, UNREAD
+from genrobust.data.image_files import FORMATS, UNREAD, walk_images
 from genrobust.data.listing import ListedImages, Listing, list_files, list_folder
 from genrobust.data.parquet_files import list_parquet
 from genrobust.data.shards import is_dataset, require_complete
@@ -131,6 +131,16 @@ def require_outside(places: Mapping[str, Path], outputs: Iterable[Path]) -> None
             raise UserError(
                 f"the output folder {output} is in {place}, the images of {key}, and would be read as a class"
             )
+
+
+def require_no_images(output: Path) -> None:
+    """Raise UserError if images are in the folder `output` or below it: its manifest would hide them."""
+    if not output.is_dir():
+        return
+    image = next(walk_images(output), None)
+    if image is not None:
+        key, _ = image
+        raise UserError(f"the output folder {output} holds images, such as {key}: name a new folder")
 
 
 def _list_packed_or_table(path: Path, labeled: bool = True) -> Listing | None:

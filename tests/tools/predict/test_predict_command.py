@@ -67,6 +67,7 @@ def test_a_terminal_shows_a_table_of_the_likeliest_class() -> None:
     [
         (("--out", "answers.txt"), "answers.txt"),
         (("--out", "test/page"), "FOLDER"),
+        (("--out", "train"), "the output folder train holds images, such as "),
         (("--out", "train/bell/0.csv", "--labels", "train/bell/0.csv"), "train/bell/0.csv"),
         (("--out", "made.csv"), "--overwrite"),
     ],

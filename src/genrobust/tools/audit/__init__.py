@@ -70,7 +70,7 @@ def audit(
     # Import late: options are checked before torch is loaded.
     from genrobust.classifiers import Feed
     from genrobust.core import find_clip, resolve_device
-    from genrobust.data import audit_folder, require_outside
+    from genrobust.data import audit_folder, require_no_images, require_outside
     from genrobust.store import local_folder
     from genrobust.study import Census, open_kept_parts, open_sets, recipe_and_name
     from genrobust.tools.audit.measuring import Measuring
@@ -88,6 +88,7 @@ def audit(
         against = against or recipe
         images = str(studies.folder(dataset))
     require_outside({"DATASET": Path(images)}, [folder])
+    require_no_images(folder)
 
     census = Census(local_folder(studies.out)) if recipe else None
     find_broken = {} if census is None else {"find_broken": census.broken}

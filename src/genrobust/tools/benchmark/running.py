@@ -18,6 +18,7 @@ from genrobust.data import (
     open_stored,
     readable_names,
     relabeled,
+    require_no_images,
     require_outside,
 )
 from genrobust.store import local_folder
@@ -113,6 +114,7 @@ def run_benchmark(job: BenchmarkJob, studies: Studies) -> tuple[Benchmarked, dic
     name = file_name(f"{generated.name}, {real.name}")
     folder = job.out or local_folder(studies.out) / "benchmarks" / name
     require_outside({"--on": Path(job.on), "--real": Path(job.real or job.on)}, [folder])
+    require_no_images(folder)
     matched = _match_classes(generated, real)
     classifiers = open_all(named)
     studies.say(f"asking {', '.join(classifiers)}")

@@ -64,7 +64,7 @@ def predict(
     Example: genrobust predict pictograms:real photos --out answers
     """
     from genrobust.classifiers import classify_images, images_in
-    from genrobust.data import require_outside
+    from genrobust.data import require_no_images, require_outside
     from genrobust.report import thumbnail_bytes
     from genrobust.store import OutputFile
     from genrobust.tools.predict.answers_csv import write_csv
@@ -77,6 +77,7 @@ def predict(
     # Check options before the images are listed and a classifier is trained.
     if is_page:
         require_outside({"FOLDER": folder}, [output.path])
+        require_no_images(output.path)
     else:
         output.check()
     studies.require_recipe(model)
