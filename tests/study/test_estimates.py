@@ -20,24 +20,36 @@ ONE = Cost(1, of="x")
 KEY = ONE.keys("cpu")[0]
 
 
-def rate_of(folder):
-    return Rates(folder).known("train", "cpu", ONE)
+def rate_of(folder, size=1):
+    return Rates(folder).known("train", "cpu", ONE, size)
 
 
-def remember(folder, rate):
-    Rates(folder).remember("train", KEY, rate)
+def remember(folder, rate, seconds=10):
+    Rates(folder).remember("train", KEY, rate, seconds)
 
 
 def test_a_rate_is_that_of_its_own_kind_or_else_of_any_kind(tmp_path):
     runs, half, other = tmp_path / "runs", Cost(0.5), Cost(2, "bfloat16")
-    Rates(runs).remember("train", half.keys("cpu")[0], 300.0)
-    assert Rates(runs).known("train", "cpu", half) == 600.0
+    Rates(runs).remember("train", half.keys("cpu")[0], 300.0, 10)
+    assert Rates(runs).known("train", "cpu", half, 1) == 600.0
     unknown = (("evaluate", "cpu", half), ("train", "cpu", other), ("train", "cpu", ONE), ("train", "cuda", half))
-    assert [Rates(runs).known(*what) for what in unknown] == [None] * 4
+    assert [Rates(runs).known(*what, 1) for what in unknown] == [None] * 4
     slow = Cost(0.5, kind="augmix")
-    assert Rates(runs).known("train", "cpu", slow) == 600.0
-    Rates(runs).remember("train", slow.keys("cpu")[0], 50.0)
-    assert [Rates(runs).known("train", "cpu", cost) for cost in (slow, half)] == [100.0, 600.0]
+    assert Rates(runs).known("train", "cpu", slow, 1) == 600.0
+    Rates(runs).remember("train", slow.keys("cpu")[0], 50.0, 10)
+    assert [Rates(runs).known("train", "cpu", cost, 1) for cost in (slow, half)] == [100.0, 600.0]
+
+
+def test_a_short_item_tells_nothing_of_a_long_one_and_replaces_no_longer_one(tmp_path):
+    remember(tmp_path, 10.0, seconds=2)
+    assert rate_of(tmp_path, size=100) == 10.0, "10 s after one of 2 s"
+    assert rate_of(tmp_path, size=1000) is None, "100 s"
+    remember(tmp_path, 40.0, seconds=60)
+    assert rate_of(tmp_path, size=1000) == 40.0
+    remember(tmp_path, 10.0, seconds=2)
+    assert rate_of(tmp_path, size=1000) == 40.0
+    remember(tmp_path, 50.0, seconds=40)
+    assert rate_of(tmp_path, size=1000) == 50.0
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"EUR": {"USD": 1.1}}', '{"train": {"x": 3.0}}'])
@@ -109,7 +121,7 @@ import sys
 from pathlib import Path
 from genrobust.study.estimates import Rates
 for n in range(30):
-    Rates(Path(sys.argv[1])).remember("train", f"{sys.argv[2]} {n}", 1.0)
+    Rates(Path(sys.argv[1])).remember("train", f"{sys.argv[2]} {n}", 1.0, 1.0)
 """
 
 

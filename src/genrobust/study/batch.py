@@ -107,7 +107,7 @@ class Batch:
 
     def rate(self, item: Item) -> float | None:
         """Return how much of the item's size one worker makes per second; None if that is not known."""
-        return Rates(self.context.out).known(self.first.stage, self.first.worker, self.cost(item))
+        return Rates(self.context.out).known(self.first.stage, self.first.worker, self.cost(item), item.left)
 
     def seconds(self, items: Sequence[Item]) -> float | None:
         """Return the seconds until the workers have made `items`; None if a rate is not known."""
@@ -121,7 +121,7 @@ class Batch:
             return
         for keys in zip(*(cost.keys(self.first.worker) for cost in costs), strict=True):
             if len(set(keys)) == 1:
-                Rates(self.context.out).remember(self.first.stage, keys[0], amount / seconds)
+                Rates(self.context.out).remember(self.first.stage, keys[0], amount / seconds, seconds)
 
 
 def in_order(steps: Iterable[Step]) -> list[Step]:

@@ -18,6 +18,11 @@ RATES = "rates.json"
 OURS = "genrobust_rates"  # the only key of that file
 # Forward passes per training step: one forward, and a backward that costs two.
 TRAIN = 3.0
+# How many times longer than the measured item an estimate may be. The first steps of an item are slow, so after 2 steps
+# of training, an estimate for 600 was many times too long.
+FARTHEST = 20
+# A rate stays if the new item took a smaller part of its time.
+SHORTER = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +56,31 @@ class Rates:
     def __init__(self, out: Path) -> None:
         self._out = out
 
-    def known(self, stage: str, worker: str, cost: Cost) -> float | None:
-        """Return how much of a size one worker of `stage` makes per second; None if no rate is known."""
+    def known(self, stage: str, worker: str, cost: Cost, size: float) -> float | None:
+        """Return how much of a size one worker of `stage` makes per second, for an item of `size`.
+
+        None if no rate is known, or only one from a much shorter item.
+        """
         if not cost.amount:
             return math.inf
-        of_stage = self._read().get(stage, {})
+        rates = self._read()
         own_key, key = cost.keys(worker)
-        rate = of_stage.get(own_key, of_stage.get(key))
-        return rate / cost.amount if rate else None
+        of_stage = rates.get(stage, {})
+        if own_key in of_stage:
+            key = own_key
+        rate = of_stage.get(key, 0) / cost.amount
+        seconds = rates.get(_measured(stage), {}).get(key, 0)
+        if not rate or size / rate > FARTHEST * seconds:
+            return None
+        return rate
 
-    def remember(self, stage: str, rate_key: str, per_second: float) -> None:
-        """Save the rate of one worker of `stage`: the amount of `rate_key` that it makes per second."""
+    def remember(self, stage: str, rate_key: str, per_second: float, seconds: float) -> None:
+        """Save the rate of one worker of `stage`: the amount of `rate_key` that it made per second, for `seconds`."""
         with self._locked() as rates:
-            rates.setdefault(stage, {})[rate_key] = per_second
+            measured = rates.setdefault(_measured(stage), {})
+            if seconds >= SHORTER * measured.get(rate_key, 0):
+                rates.setdefault(stage, {})[rate_key] = per_second
+                measured[rate_key] = seconds
 
     def once(self, name: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
         """Return the numbers saved under `name`. If there are none, save the result of `measure`; others wait."""
@@ -101,6 +118,11 @@ class Rates:
             return {stage: _valid_rates(rates) for stage, rates in stored.items()}
         except (OSError, ValueError, AttributeError, TypeError, KeyError):
             return {}
+
+
+def _measured(stage: str) -> str:
+    """Return the key in the file for how long the rates of `stage` were measured, in seconds."""
+    return f"{stage}, seconds"
 
 
 def _valid_rates(stored: dict[str, object]) -> dict[str, float]:

@@ -73,7 +73,7 @@ def test_images_that_two_trainings_of_an_arm_mix_count_once(tmp_path):
     assert device_seconds(plan, second) == {}, "no rate is known"
     for step in plan.steps():
         for item in step.items():
-            Rates(plan.context.out).remember(step.stage, step.cost(item).keys(step.worker)[0], 1.0)
+            Rates(plan.context.out).remember(step.stage, step.cost(item).keys(step.worker)[0], 1.0, 1e9)
     alone, both = (device_seconds(plan, run) for run in (first, second))
     assert both["generate"] == alone["generate"] > 0
     assert both["train"] == 2 * alone["train"]
