@@ -52,6 +52,7 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"trian": {}}, "unknown key trian; did you mean train?"),
     ({"sweeps": []}, "unknown key sweeps; did you mean sweep?"),
     ({"train": {"step": 5}}, "unknown key train.step; did you mean steps?"),
+    ({"train": {"steps:5": None}}, "unknown key train.steps:5; write a space after the colon: {steps: 5}"),
     ({"data": {"sauce": "folders"}}, "unknown key data.sauce; did you mean source?"),
     ({"generate": {"prompts": {"xyzzy": 1}}}, "unknown key generate.prompts.xyzzy; known here: strategy"),
     ({"class_model": {"chanels": [32, 64]}}, "unknown key class_model.chanels; did you mean channels?"),

@@ -278,6 +278,9 @@ def _suggest_key(loc: Sequence[str | int], root: type[Section]) -> str:
         here = _sections_at(here, key)
     # The word itself is a known key if it is one of `file_keys` and no file is read.
     known = {text: key for text, key in _spellings(here).items() if key != word}
+    key, colon, value = str(word).partition(":")
+    if colon and key in known.values():
+        return f"write a space after the colon: {{{key}: {value}}}"
     near = get_close_matches(str(word).lower(), known, n=1, cutoff=0.6)
     if near:
         return f"did you mean {known[near[0]]}?"
