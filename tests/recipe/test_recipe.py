@@ -16,6 +16,7 @@ from genrobust.recipe import (
     GeneratorConfig,
     Recipe,
     TrainConfig,
+    idle_keys,
     load_recipe,
     parse_recipe,
     recipe_names,
@@ -107,7 +108,7 @@ MISTAKES = [  # change to SMALL, what the error names
     (arm(mixture="reel"), "arm 'real': no source 'reel'; there are generated, real, retrieved"),
     (part(balance=["klass"]), "arms.0.mixture.0.balance.0: input should be 'class' or 'style'"),
     (part("generated", balance=["class"]), "arm 'real': mixture: real: balance: it needs a share of the batch"),
-    (arm(train={"init": "arm:real"}), "arm 'real': train.init: real < real: it needs itself first"),
+    (arm(train={"init": "arm:real"}), "arms: real < real: it needs itself first"),
     (arm(train={"init": "arm:reel"}), "arm 'real': train.init: 'reel' is no arm; the arms are real"),
     (
         {"arms": [REAL | {"train": {"init": "arm:b"}}, REAL | {"name": "b", "train": {"init": "arm:real"}}]},
@@ -343,14 +344,14 @@ CLIP = {"init": "clip:pictograms"}
     ],
 )
 def test_a_key_without_effect_is_named(change: dict[str, Any], keys: list[str]) -> None:
-    notices = parse_recipe(SMALL | change).notices()
+    notices = idle_keys(parse_recipe(SMALL | change))
     assert len(notices) == bool(keys)
     assert all(key in notices[0] for key in keys)
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_installed_recipes_have_no_key_without_effect(name: str) -> None:
-    assert load_recipe(name).notices() == []
+    assert idle_keys(load_recipe(name)) == []
 
 
 def test_all_augmentations_are_named() -> None:

@@ -18,6 +18,7 @@ from .evaluate import (
 from .fine_tuning import FROM_SCRATCH as FROM_SCRATCH, METHODS as METHODS
 from .generate import (
     ENGINES as ENGINES,
+    GENERATED as GENERATED,
     DatasetConfig as DatasetConfig,
     FilterConfig as FilterConfig,
     GenerateConfig as GenerateConfig,
@@ -32,6 +33,7 @@ from .generator_training import (
     FinetuneConfig as FinetuneConfig,
     GeneratorTraining as GeneratorTraining,
 )
+from .idle_keys import idle_keys as idle_keys
 from .images import READERS as READERS, Images as Images, ImagesConfig as ImagesConfig
 from .load import (
     is_recipe as is_recipe,
@@ -50,7 +52,6 @@ from .numbers import (
 from .paths import locate_specs as locate_specs, located as located, paths_from as paths_from
 from .recipe import (
     EXECUTORS as EXECUTORS,
-    GENERATED as GENERATED,
     ExecuteConfig as ExecuteConfig,
     Recipe as Recipe,
 )

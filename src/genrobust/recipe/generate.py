@@ -14,6 +14,7 @@ from genrobust.recipe.numbers import PerClass, Seed
 from genrobust.recipe.section import Choice, Place, PlainValues, Section, later_key
 
 ENGINES: Registry[Any] = Registry("engine", "genrobust.engines", "genrobust.generate.engines")
+GENERATED = "generated"  # the dataset of the recipe's own sections generator and generate
 NAMES_A_GENERATOR = ("model", "revision", "variant")  # keys that a class model does not use
 
 

@@ -15,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from genrobust.core import UserError, digest, mask_secrets, parse_yaml, reading
+from genrobust.recipe.checks import check_recipe
 from genrobust.recipe.paths import given, locate_specs, paths_from
 from genrobust.recipe.recipe import ExecuteConfig, Recipe
 from genrobust.recipe.section import explain, near_or_known, set_value, shown
@@ -181,9 +182,14 @@ def parse_recipe(
     located = locate_specs(expanded, folder, folder if seen_from is None else seen_from)
     try:
         with paths_from(folder):
-            return Recipe.model_validate(located)
+            recipe = Recipe.model_validate(located)
     except ValidationError as error:
         raise UserError("\n".join(explain(error, Recipe, where))) from None
+    try:
+        check_recipe(recipe)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
+    return recipe
 
 
 def recipe_yaml(recipe: Recipe, folder: Path = Path()) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, UserError, device_kind
 from genrobust.data import load_data, with_derived
 from genrobust.generate import class_texts
-from genrobust.recipe import Recipe, recipe_yaml
+from genrobust.recipe import Recipe, idle_keys, recipe_yaml
 from genrobust.robustness import METRICS, find_metric
 from genrobust.store import address, local_folder
 from genrobust.study.census import Census
@@ -76,7 +76,7 @@ class Context:
             rules = Rules.of(self.recipe, self.census, data)
             _check_names(self.recipe, data)
             data, notices = remove_images(data, rules)
-            self._loaded = LoadedImages(data, [*self.recipe.notices(), *notices], rules)
+            self._loaded = LoadedImages(data, [*idle_keys(self.recipe), *notices], rules)
         return self._loaded
 
     @property
