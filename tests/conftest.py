@@ -47,7 +47,7 @@ HERE = Path(__file__).parent
 sys.path += [str(HERE / "generate"), str(HERE / "generate" / "train")]  # where tiny and small_training lie
 sys.path.append(str(HERE.parent / "benchmarks"))
 SHARED = {  # files that share what is made once, by the name of their group: a process that starts others; a study
-    "started": ("core/test_remote.py", "study/test_kill.py", "test_kills.py"),
+    "started": ("store/test_remote.py", "study/test_kill.py", "test_kills.py"),
     "studied": (
         "cli/test_proposed.py",
         "tools/export/test_origin.py",

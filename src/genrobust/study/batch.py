@@ -105,13 +105,17 @@ class Batch:
         number, key = item.key
         return self.steps[number].cost(replace(item, key=key))
 
-    def rate(self, item: Item) -> float | None:
-        """Return how much of the item's size one worker makes per second; None if that is not known."""
-        return Rates(self.context.out).known(self.first.stage, self.first.worker, self.cost(item), item.left)
+    def rate(self, item: Item, is_rough: bool = False) -> float | None:
+        """Return how much of the item's size one worker makes per second; None if that is not known.
 
-    def seconds(self, items: Sequence[Item]) -> float | None:
-        """Return the seconds until the workers have made `items`; None if a rate is not known."""
-        return estimate([(item, self.rate(item)) for item in items], self.workers())
+        With `is_rough`, the rate may be that of a much shorter item, which is often too low.
+        """
+        size = 0 if is_rough else item.left
+        return Rates(self.context.out).known(self.first.stage, self.first.worker, self.cost(item), size)
+
+    def seconds(self, items: Sequence[Item], is_rough: bool = False) -> float | None:
+        """Return the seconds until the workers have made `items`; None if a rate is not known (see `rate`)."""
+        return estimate([(item, self.rate(item, is_rough)) for item in items], self.workers())
 
     def keep_rate(self, items: Sequence[Item], seconds: float) -> None:
         """Keep the rate at which one worker made `items`: for their kind and for any kind, if they share one."""

@@ -56,10 +56,10 @@ class Rates:
     def __init__(self, out: Path) -> None:
         self._out = out
 
-    def known(self, stage: str, worker: str, cost: Cost, size: float) -> float | None:
+    def known(self, stage: str, worker: str, cost: Cost, size: float = 0) -> float | None:
         """Return how much of a size one worker of `stage` makes per second, for an item of `size`.
 
-        None if no rate is known, or only one from a much shorter item.
+        None if no rate is known, or only one from a much shorter item. With a `size` of 0, any rate will do.
         """
         if not cost.amount:
             return math.inf

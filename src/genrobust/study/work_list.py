@@ -45,9 +45,9 @@ class Row:
     def left(self) -> list[Item]:
         return [item for item in self.items if item.size]
 
-    def seconds(self) -> float | None:
-        """Return the seconds that are left; None if a rate is not known."""
-        return self.batch.seconds(self.left)
+    def seconds(self, is_rough: bool = False) -> float | None:
+        """Return the seconds that are left; None if a rate is not known (see `Batch.rate`)."""
+        return self.batch.seconds(self.left, is_rough)
 
     def disk(self) -> float:
         """Return about how many bytes the missing results take."""
@@ -68,12 +68,12 @@ def list_rows(steps: Sequence[Step]) -> list[Row]:
     return rows
 
 
-def seconds_left(rows: Iterable[Row]) -> tuple[float, bool]:
-    """Return the seconds that `rows` take, and whether there are more whose rate is not known yet."""
+def seconds_left(rows: Iterable[Row], is_rough: bool = False) -> tuple[float, bool]:
+    """Return the seconds that `rows` take, and whether there are more whose rate is not known (see `Batch.rate`)."""
     total = 0.0
     is_unknown = False
     for batch, of_batch in groupby(rows, key=lambda row: row.batch):
-        seconds = batch.seconds([item for row in of_batch for item in row.left])
+        seconds = batch.seconds([item for row in of_batch for item in row.left], is_rough)
         if seconds is None:
             is_unknown = True
         else:

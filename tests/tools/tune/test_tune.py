@@ -55,7 +55,8 @@ def made():
     return {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*.safetensors")}
 
 
-def test_tuning_ends_in_a_report_and_a_recipe_and_goes_on_where_it_was(icons):
+def test_tuning_ends_in_a_report_and_a_recipe_and_goes_on_where_it_was(icons, monkeypatch):
+    monkeypatch.setattr("genrobust.tools.tune.tuning.LADDERS", LADDERS[-1:])  # an hour is enough for whole trainings
     done = genrobust("tune", icons(), "--budget", "1h", "--workers", 1)
     rows = list(csv.DictReader(Path("runs/icons-tune/trials.csv").read_text().splitlines()))
     rounds = [[row for row in rows if row["round"] == number] for number in "12"]
@@ -176,6 +177,12 @@ def test_no_images_choose_that_are_tested_on_in_corrupted_copies(icons):
         recipe = recipe.model_copy(update={"tune": recipe.tune.model_copy(update={"choose_by": (choose_by,)})})
         with pytest.raises(UserError, match=said):
             Tuning(recipe, "runs", 3600, Processes(recipe), "")
+
+
+def test_a_budget_limits_a_tuning_in_a_folder_without_trainings(icons):
+    words = ("tune", icons(), "--set", f"train.steps={10**6}", "--budget", "1m", "--workers", 1)
+    genrobust(*words, code=2, said="--budget: the shortest tuning takes about")
+    assert [path.name.rpartition("-")[0] for path in Path("runs/checkpoints").iterdir()] == ["real-s0"]
 
 
 def test_a_budget_below_two_variants_is_refused_with_a_command_that_is_not(icons):

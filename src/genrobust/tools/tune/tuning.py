@@ -150,7 +150,7 @@ class Tuning:
         plan, seconds = self._affordable()
         count = f"{len(plan['variants'])} of {len(self.variants)} variants"
         if self._full_training is None:
-            self.say(f"{count}, in the shortest rounds, however long: no run in {self.out} has timed a training yet")
+            self.say(f"{count}, in the shortest rounds, however long: {self.out} has trainings, but not their times")
         else:
             self.say(f"{count} fit the budget, {about(seconds)} in all")
         write_files({PLAN: page_json(plan)}, folder, asked)
@@ -276,12 +276,22 @@ class Tuning:
 
     @cached_property
     def _full_training(self) -> float | None:
-        """The seconds of a whole training of the recipe's own arm. None if its rate is unknown."""
+        """The seconds of a whole training of the recipe's own arm. Trains for a short time if none was timed yet.
+
+        None if that training was made before, and its time is lost.
+        """
         study = self._study(self.own)
         default = next(run for run in study.runs() if run.of == self.default)
         step = study.plan.classifier(replace(default.tuned, seed=NEW_SEED))
         (row,) = list_rows([step])
-        return row.seconds()
+        # A rough estimate is better than none: without it, the budget would limit nothing.
+        seconds = row.seconds(is_rough=True)
+        if seconds is None:
+            self.say(f"first a short training, since none has been timed in {self.out}")
+            short, runs = self._round([self.recipe.reference], min(1, SHORTEST / row.total))
+            short.predictions(list(runs))
+            seconds = row.seconds(is_rough=True)
+        return seconds
 
     def _timer(self, shares: Sequence[float], seeds: int) -> Callable[[int], float]:
         """Return a function from a number of variants to the seconds of tuning. Unknown rates count as nothing."""
@@ -292,7 +302,7 @@ class Tuning:
         last_trainings = (len(always) + FINALISTS) * seeds
 
         def seconds(count: int) -> float:
-            total, _ = seconds_left(list_rows(study.plan.steps_for(list(runs)[:count])))
+            total, _ = seconds_left(list_rows(study.plan.steps_for(list(runs)[:count])), is_rough=True)
             for number, share in enumerate(shares[1:], 1):
                 total += math.ceil(count / KEPT**number / workers) * full * share
             return total + math.ceil(last_trainings / workers) * full
