@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from refusals import refused
 from small_study import QUICK, REAL, TRAIN, files
 
 from genrobust.core import UserError
@@ -182,3 +183,9 @@ def test_a_dataset_of_another_data_seed_has_the_same_requests_with_other_noise(s
     assert same.folder == own.folder != again.folder
     assert [r.key for r in again.plan] == [r.key for r in own.plan]
     assert not {r.seed for r in again.plan} & {r.seed for r in own.plan}
+
+
+def test_a_recipe_that_was_built_in_python_is_checked(tmp_path):
+    recipe = parse_recipe(RECIPE)
+    with refused("reference", "'unknown'"):
+        Study(recipe.model_copy(update={"reference": "unknown"}), tmp_path)

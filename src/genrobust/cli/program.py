@@ -190,7 +190,9 @@ def _short(text: str, most: int = LINES) -> str:
 
 
 def _shorten(line: str) -> str:
-    return line if len(line) <= WIDTH else f"{line[: WIDTH // 2]} ... {line[-WIDTH // 2 :]}"
+    if len(line) <= WIDTH:
+        return line
+    return f"{line[: WIDTH // 2]} ... {line[-WIDTH // 2 :]}"
 
 
 app = typer.Typer(

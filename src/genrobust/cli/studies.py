@@ -265,7 +265,9 @@ def _describe_newest_run(study: "Study", ctx: typer.Context) -> "Iterator[str]":
 def _answer_arm(study: "Study") -> str:
     """Return the arm of the report's answer, or the reference. Of a group, return the first arm."""
     arm = study.recipe.answer or study.recipe.reference
-    return arm if arm in study.recipe.arm_names else study.recipe.groups()[arm][0]
+    if arm in study.recipe.arm_names:
+        return arm
+    return study.recipe.groups()[arm][0]
 
 
 def _command_about(ctx: typer.Context, *words: str) -> str:

@@ -16,4 +16,6 @@ def embedded(part: Literal["generator", "variation", "clip", "prompts"]) -> Path
 
 def find_clip(clip: str | Path) -> Path:
     """Return the folder of a CLIP: `clip` itself, or the embedded one for "pictograms"."""
-    return embedded("clip") if str(clip) == EMBEDDED else Path(clip).expanduser()
+    if str(clip) == EMBEDDED:
+        return embedded("clip")
+    return Path(clip).expanduser()

@@ -129,7 +129,9 @@ def compiler_options() -> dict[str, bool]:
     """
     from torch.torch_version import TorchVersion
 
-    return {"deterministic": True} if TorchVersion(metadata.version("torch")) >= "2.10" else {}
+    if TorchVersion(metadata.version("torch")) >= "2.10":
+        return {"deterministic": True}
+    return {}
 
 
 def keep_freed_memory(device: torch.device) -> None:

@@ -356,7 +356,9 @@ class StudyData:
     notices: tuple[str, ...] = ()
 
     def noted(self, notice: str | None) -> StudyData:
-        return self if notice is None else replace(self, notices=(*self.notices, notice))
+        if notice is None:
+            return self
+        return replace(self, notices=(*self.notices, notice))
 
     @property
     def learned(self) -> dict[str, ImageSet]:

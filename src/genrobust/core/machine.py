@@ -13,7 +13,10 @@ MEMORY_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "mem
 
 def cores() -> int:
     """Return the number of CPU cores that this process may use, by affinity and container quota. At least 1."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+    else:
+        allowed = os.cpu_count() or 1
     for group in _control_groups("cpu"):
         quota, _, period = _read(group / "cpu.max").partition(" ")
         if not quota:

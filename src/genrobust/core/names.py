@@ -32,7 +32,9 @@ def near_names(name: str, known: Iterable[str]) -> list[str]:
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
     """Suggest the `known` names that are nearest to `name`. Without any, return `otherwise`."""
     near = near_names(name, known)
-    return f"did you mean {' or '.join(near)}?" if near else otherwise
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return otherwise
 
 
 def perhaps(near: Sequence[str]) -> str:

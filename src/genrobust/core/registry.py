@@ -116,7 +116,9 @@ class Registry(Generic[T]):
         return self._own
 
     def _entry_points(self) -> Mapping[str, Points]:
-        return {} if self._group is None else _declared(tuple(sys.path)).get(self._group, {})
+        if self._group is None:
+            return {}
+        return _declared(tuple(sys.path)).get(self._group, {})
 
 
 def is_own(thing: Any) -> bool:
@@ -172,7 +174,9 @@ def _declared(path: tuple[str, ...]) -> Mapping[str, Mapping[str, Points]]:
 
 
 def _package_of(point: metadata.EntryPoint) -> str:
-    return point.dist.name if point.dist else point.module.partition(".")[0]
+    if point.dist:
+        return point.dist.name
+    return point.module.partition(".")[0]
 
 
 def _describe_clash(kind: str, name: str, packages: Sequence[str]) -> str:

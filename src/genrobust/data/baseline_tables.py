@@ -136,7 +136,9 @@ def suggestion(name: str, known: Sequence[str], noun: str = "columns") -> str:
     near = near_names(name, known)
     if not near and name:
         near = [text for text in known if name.lower() in text.lower()][:5]
-    return f"near it: {', '.join(near)}" if near else f"its {noun} are {some_of(known)}"
+    if near:
+        return f"near it: {', '.join(near)}"
+    return f"its {noun} are {some_of(known)}"
 
 
 def count_names(names: Sequence[str], noun: str) -> str:

@@ -23,7 +23,10 @@ def check_class_names(path: Path, names: Collection[str]) -> tuple[str, ...]:
         plain = plain_number(unicodedata.normalize("NFC", name).casefold())
         other, twin = first.setdefault(plain, (place, name))
         if other != place:
-            conflict = "have one name" if twin == name else "differ by case, Unicode form or a .0 alone"
+            if twin == name:
+                conflict = "have one name"
+            else:
+                conflict = "differ by case, Unicode form or a .0 alone"
             raise UserError(f"the classes {twin!a} and {name!a} of {path} {conflict}: rename one")
     return tuple(names)
 
@@ -38,7 +41,10 @@ def readable_names(folders: Sequence[str]) -> dict[str, str]:
 
     Names are unique. Folders that would share one keep their own names.
     """
-    wordnet = _wordnet_names() if any(re.fullmatch(r"n\d{8}", folder) for folder in folders) else {}
+    if any(re.fullmatch(r"n\d{8}", folder) for folder in folders):
+        wordnet = _wordnet_names()
+    else:
+        wordnet = {}
     names = {folder: wordnet.get(folder) or _readable_name(folder) for folder in folders}
     uses = Counter(names.values())
     return {folder: name if uses[name] == 1 else folder for folder, name in names.items()}

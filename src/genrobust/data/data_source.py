@@ -46,7 +46,10 @@ def load_data(config: DataConfig) -> StudyData:
     _require_apart(config)
     root = getattr(config, "root", None)
     # Other paths on the hub are downloaded when they are opened.
-    source = config.model_copy(update={"root": fetch_dataset(root)}) if isinstance(root, Path) else config
+    if isinstance(root, Path):
+        source = config.model_copy(update={"root": fetch_dataset(root)})
+    else:
+        source = config
     data, classes = source.load()
     if config.known_labels() is None:  # otherwise the source has loaded only the wanted classes
         data, classes = of_classes(data, classes, config.classes)

@@ -125,7 +125,9 @@ def names_if_known(key: str, images: ImageSet, rule: ImageRule) -> Names:
 
 
 def _full_key(key: str, rule: ImageRule) -> str:
-    return f"{key}.column" if rule.pattern is None else f"{key}.pattern"
+    if rule.pattern is None:
+        return f"{key}.column"
+    return f"{key}.pattern"
 
 
 def _names_by_pattern(images: ImageSet, pattern: str) -> Names:

@@ -13,7 +13,9 @@ HELD_OUT = 0.1  # default share of each class
 
 def kept_together(images: ImageSet, rule: ImageRule | None) -> Names | None:
     """Return for each image the name of its group by the `rule` of APART. None without a rule."""
-    return None if rule is None else names_by(APART, images.name, images, rule)
+    if rule is None:
+        return None
+    return names_by(APART, images.name, images, rule)
 
 
 def held_out(images: int, share: float = HELD_OUT) -> int:

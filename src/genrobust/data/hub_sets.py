@@ -18,7 +18,9 @@ def is_on_hub(path: Path) -> bool:
 
 def as_written(path: Path) -> str:
     """Return `path` as a user writes it: an address on the hub has two slashes after its scheme."""
-    return "hf://" + "/".join(path.parts[1:]) if is_on_hub(path) else str(path)
+    if is_on_hub(path):
+        return "hf://" + "/".join(path.parts[1:])
+    return str(path)
 
 
 def fetch_dataset(path: Path) -> Path:

@@ -32,7 +32,10 @@ def wordnet_ids(stored: StoredImages, official: tuple[str, ...] | None = None) -
     known = set(wnids())
     found: dict[str, str] = {}
     for group in stored.groups:
-        wnid = group if group in known else by_number(group, ids) or id_of_name.get(group, "")
+        if group in known:
+            wnid = group
+        else:
+            wnid = by_number(group, ids) or id_of_name.get(group, "")
         if wnid:
             found[group] = wnid
     return found

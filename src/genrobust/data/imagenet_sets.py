@@ -90,7 +90,9 @@ class OfficialSet:
             for wnid, count in zip(classes.labels.ids, counts, strict=True):
                 if count != self.each:
                     odd.append(f"{count} of {wnid}")
-            return f"{len(odd)} classes have other than {self.each} images ({some_of(odd, 3)})" if odd else ""
+            if odd:
+                return f"{len(odd)} classes have other than {self.each} images ({some_of(odd, 3)})"
+            return ""
         has_all_classes = set(self.wnids()) <= set(classes.labels.ids)
         if self.images is None or self.images == len(labels) or not has_all_classes:
             return ""

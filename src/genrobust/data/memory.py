@@ -50,7 +50,9 @@ class MemoryImages(ImageSet):
 
     def encoded(self, index: int) -> bytes | None:
         image = self._images[index]
-        return image if isinstance(image, bytes) and self._are_encoded else None
+        if isinstance(image, bytes) and self._are_encoded:
+            return image
+        return None
 
     def image(self, index: int) -> Image.Image:
         image = self._images[index]
@@ -62,6 +64,9 @@ class MemoryImages(ImageSet):
 def _hash_images(images: Sequence[bytes | np.ndarray]) -> str:
     hashed = hashlib.sha256()
     for image in images:
-        data = image if isinstance(image, bytes) else repr(image.shape).encode() + image.tobytes()
+        if isinstance(image, bytes):
+            data = image
+        else:
+            data = repr(image.shape).encode() + image.tobytes()
         hashed.update(hashlib.sha256(data).digest())
     return hashed.hexdigest()

@@ -63,7 +63,9 @@ class _ParquetFile:
         with pq.ParquetFile(self.path, metadata=self._metadata) as file:
             column = file.read_row_group(row_group, columns=[IMAGE])[IMAGE]
         # Leave out the path, which may be no valid UTF-8.
-        return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+        if pa.types.is_struct(column.type):
+            return pc.struct_field(column, "bytes")
+        return column
 
 
 def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> Listing:
@@ -79,7 +81,10 @@ def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> L
         with reading(f"{path} as parquet", *DAMAGED, then="; save it again"):
             file = _ParquetFile(path, labeled)
             labels = file.values(LABEL) if labeled else []
-        groups = _groups(path, labels, file.label_names) if labeled else [""] * file.rows
+        if labeled:
+            groups = _groups(path, labels, file.label_names)
+        else:
+            groups = [""] * file.rows
 
         def encoded(row: int) -> tuple[bytes, str]:
             row_group = int(np.searchsorted(file.starts, row, side="right")) - 1

@@ -317,4 +317,6 @@ def _with_status(table: pa.Table, status: str) -> pa.Table:
 
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else f"{text[:60]} ... ({digest(value)})"
+    if len(text) <= 80:
+        return text
+    return f"{text[:60]} ... ({digest(value)})"

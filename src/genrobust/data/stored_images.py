@@ -120,7 +120,10 @@ def require_there(places: Mapping[str, Path]) -> None:
     if all(path.is_absolute() for path in gone.values()):
         raise UserError(lines)
     are_keys = any(not key.startswith("-") for key in gone)
-    relative_to = "; the paths of a recipe file are relative to its folder" if are_keys else ""
+    if are_keys:
+        relative_to = "; the paths of a recipe file are relative to its folder"
+    else:
+        relative_to = ""
     raise UserError(f"{lines} (below {Path.cwd()}{relative_to})")
 
 

@@ -60,7 +60,10 @@ def _open_tar(tar: Path, labeled: bool) -> PackedFile:
         facts = list(_read_json(tar, images))
         if not any(name in of_image for of_image in facts):
             keys = dict.fromkeys(key for of_image in facts for key in of_image)
-            there = f"they have {some_names(keys)}; name one of these" if keys else "there are none"
+            if keys:
+                there = f"they have {some_names(keys)}; name one of these"
+            else:
+                there = "there are none"
             raise NoColumn(f"{tar}: no .json of an image has the key {name!r}: {there}")
         return [of_image.get(name) for of_image in facts]
 
@@ -177,4 +180,6 @@ def _read_label(tar: Path, raw: IO[bytes], key: str, files: _Files) -> str:
 
 
 def _read_text(raw: IO[bytes], place: _Place | None) -> str:
-    return "" if place is None else _read_at(raw, place).decode("utf-8-sig")
+    if place is None:
+        return ""
+    return _read_at(raw, place).decode("utf-8-sig")

@@ -121,7 +121,10 @@ def locate(config: DiffusersConfig) -> tuple[str, Path]:
     mode = mode_of(config)
     if not mode.draws_with(kind):
         others = [name for name, other in MODES.members().items() if other.draws_with(kind)]
-        remedy = f"set generator.mode to {' or '.join(others)}" if others else "no mode of genrobust draws with that"
+        if others:
+            remedy = f"set generator.mode to {' or '.join(others)}"
+        else:
+            remedy = "no mode of genrobust draws with that"
         raise UserError(
             f"{folder} holds a {kind}; generator.mode {config.mode} needs {mode.needs}: {remedy}, or name another "
             "generator"

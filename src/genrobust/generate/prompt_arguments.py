@@ -39,7 +39,10 @@ class Prompts:
         negatives = [request.negative_prompt for request in requests]
         has_negatives = any(negatives)
         if has_negatives and not self._uses_negative:
-            reason = f" at a guidance_scale of {self._guidance_scale:g}" if self._takes_negative else ""
+            if self._takes_negative:
+                reason = f" at a guidance_scale of {self._guidance_scale:g}"
+            else:
+                reason = ""
             raise UserError(f"generate.prompts.negative_prompt: a {self._kind} takes none{reason}: leave it out")
         # SDXL's own negative prompt is zeros instead of an empty text.
         has_own_default = "XL" in self._kind

@@ -82,7 +82,10 @@ def templates_of(config: PromptConfig) -> tuple[Template, ...]:
 
 def _templates_of_set(name: str, strategy: str) -> tuple[Template, ...]:
     if name not in SINGLE:
-        hint = f"; write a template of your own as a list: [{name!r}]" if SLOT in name else ""
+        if SLOT in name:
+            hint = f"; write a template of your own as a list: [{name!r}]"
+        else:
+            hint = ""
         raise UserError(f"prompts.templates: no set {name!r}; there is {' and '.join(SINGLE)}, or give a list{hint}")
     templates = template_set(name)
     if strategy == "single":
@@ -130,7 +133,10 @@ def _full_prompts(
     """Return the prompts of one class; `meanings` counts the classes that each key may name."""
     keys = [name for name in class_label.spellings if name in prompts_by_class]
     if len(keys) != 1:
-        problem = f"one class twice, as {keys[0]!r} and {keys[1]!r}" if keys else "no prompts for it"
+        if keys:
+            problem = f"one class twice, as {keys[0]!r} and {keys[1]!r}"
+        else:
+            problem = "no prompts for it"
         raise UserError(
             f"prompts.file: the class {class_label.name!r} ({class_label.label_name!r} in the data) needs one list of "
             f"prompts, and {path} has {problem}"

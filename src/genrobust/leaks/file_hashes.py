@@ -28,7 +28,10 @@ def hash_contents(images: ImageSet) -> np.ndarray | None:
         source = images.encoded(index)
         assert source is not None
         with reading(f"the image {source if isinstance(source, Path) else images.keys[index]}"):
-            digest = hash_file(source) if isinstance(source, Path) else hashlib.sha256(source).hexdigest()
+            if isinstance(source, Path):
+                digest = hash_file(source)
+            else:
+                digest = hashlib.sha256(source).hexdigest()
         hashes[index] = np.frombuffer(bytes.fromhex(digest), dtype=np.uint8)
 
     with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"reading {images.name}", len(images), "images") as bar:

@@ -27,7 +27,10 @@ def apart_from_tests(data: StudyData, rule: ImageRule | None) -> tuple[StudyData
     """
     if rule is None:
         return data, []
-    chosen = set() if data.shifted_val is None else {*names_apart(data.shifted_val, rule)}
+    if data.shifted_val is None:
+        chosen = set()
+    else:
+        chosen = {*names_apart(data.shifted_val, rule)}
     tested = {name for images in data.tests.values() for name in names_apart(images, rule)}
     left: dict[str, ImageSet] = {}
     notices = []

@@ -1,5 +1,6 @@
 from .arms import ArmConfig as ArmConfig, MixturePart as MixturePart
 from .augmentation import AUGMENTATIONS as AUGMENTATIONS, Augmentation as Augmentation, Color as Color, Policy as Policy
+from .checks import check_recipe as check_recipe
 from .data import (
     SOURCES as SOURCES,
     CellShare as CellShare,

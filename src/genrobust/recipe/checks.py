@@ -10,6 +10,7 @@ from genrobust.core import (
     RETRIEVED_BY_SEARCH,
     RETRIEVED_WITHHELD,
     ZERO_SHOT,
+    UserError,
     group_reference,
     some_of,
 )
@@ -21,14 +22,20 @@ from genrobust.recipe.recipe import Recipe
 GENERATOR_KEYS = {"engine", "model"}  # one of them names the generator
 
 
-def check_recipe(recipe: Recipe) -> None:
+def check_recipe(recipe: Recipe, where: str = "recipe") -> None:
     """Run all checks.
 
+    Args:
+        where: The start of the error message, such as the name of a file.
+
     Raises:
-        ValueError: A check fails. The message names the key.
+        UserError: A check fails. The message names the key.
     """
     for check in CHECKS:
-        check(recipe)
+        try:
+            check(recipe)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from None
 
 
 def _check_arms(recipe: Recipe) -> None:

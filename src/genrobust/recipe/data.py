@@ -76,7 +76,9 @@ class ClassSample(Section):
 
 def _accept_sample(value: Any) -> Any:
     """Accept a mapping as a `ClassSample`."""
-    return checked(ClassSample, value, "a sample of the classes") if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return checked(ClassSample, value, "a sample of the classes")
+    return value
 
 
 class CellShare(Section):
@@ -140,7 +142,9 @@ class RetrievedConfig(Section):
 
 def _accept_path(value: Any) -> Any:
     """Accept a path as `retrieved.path`."""
-    return {"path": value} if value is None or isinstance(value, str | Path) else value
+    if value is None or isinstance(value, str | Path):
+        return {"path": value}
+    return value
 
 
 class DataConfig(Choice):

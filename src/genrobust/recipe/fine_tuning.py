@@ -81,7 +81,9 @@ class FineTuning(Choice):
     @property
     def origin_arm(self) -> str | None:
         """The arm of the same recipe that training starts from. None if it starts from anything else."""
-        return self.init.removeprefix(ARM) if self.init.startswith(ARM) else None
+        if self.init.startswith(ARM):
+            return self.init.removeprefix(ARM)
+        return None
 
     @property
     def start_in_words(self) -> str:

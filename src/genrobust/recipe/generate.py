@@ -214,12 +214,14 @@ class FilterConfig(Section):
         """Describe the rule: "the lowest 30 % of each class, by the classifier of the arm real"."""
         if self.file is not None:
             return f"the images that {self.file.name} rejects"
-        which = (
-            f"the lowest {100 * self.drop:g} % of each class"
-            if self.drop
-            else f"images that score below {self.threshold:g}"
-        )
-        judge = f"the CLIP {self.clip}" if self.by == "clip" else f"the classifier of the arm {self.arm}"
+        if self.drop:
+            which = f"the lowest {100 * self.drop:g} % of each class"
+        else:
+            which = f"images that score below {self.threshold:g}"
+        if self.by == "clip":
+            judge = f"the CLIP {self.clip}"
+        else:
+            judge = f"the classifier of the arm {self.arm}"
         return f"{which}, by {judge}"
 
 

@@ -185,10 +185,7 @@ def parse_recipe(
             recipe = Recipe.model_validate(located)
     except ValidationError as error:
         raise UserError("\n".join(explain(error, Recipe, where))) from None
-    try:
-        check_recipe(recipe)
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from None
+    check_recipe(recipe, where)
     return recipe
 
 
@@ -204,7 +201,10 @@ def recipe_yaml(recipe: Recipe, folder: Path = Path()) -> str:
 def _read_recipe(name_or_path: str) -> bytes:
     path = Path(name_or_path)
     if path.suffix in SUFFIXES:
-        hint = "" if path.exists() else " (write one with genrobust init, or name one of genrobust list)"
+        if path.exists():
+            hint = ""
+        else:
+            hint = " (write one with genrobust init, or name one of genrobust list)"
         with reading(f"the recipe {name_or_path}", then=hint):
             return path.read_bytes()
     if name_or_path not in recipe_names():

@@ -56,7 +56,9 @@ def located(text: str) -> str:
 
 
 def _joined(folder: Path, path: str) -> str:
-    return path if folder == Path() else os.path.normpath(folder / path)
+    if folder == Path():
+        return path
+    return os.path.normpath(folder / path)
 
 
 def locate_specs(value: Any, folder: Path, seen_from: Path, key: str = "") -> Any:
@@ -78,7 +80,9 @@ def locate_specs(value: Any, folder: Path, seen_from: Path, key: str = "") -> An
         return value
     last = key.rpartition(".")[2]
     if last == LISTS:
-        return Given(_joined(folder, value)) if (seen_from / value).is_file() else value
+        if (seen_from / value).is_file():
+            return Given(_joined(folder, value))
+        return value
     if last in SPECS:
         return _locate_spec(value, folder, seen_from)
     return value

@@ -143,7 +143,9 @@ class Recipe(Section):
 
     def filter_of(self, source: str) -> FilterConfig | None:
         """Return the filter of the dataset `source`. None if it has no filter, or `source` is no dataset."""
-        return self.datasets[source].filter if source in self.datasets else None
+        if source in self.datasets:
+            return self.datasets[source].filter
+        return None
 
     def generation(self, dataset: str) -> tuple[GeneratorConfig, GenerateConfig]:
         """Return the generator and generate sections of a dataset: the recipe's own, with the dataset's overrides.

@@ -250,8 +250,13 @@ def near_or_known(name: str, known: Iterable[str]) -> str:
 
 def shown(value: Any) -> str:
     """Return `value` for a message: on one line, and cut if it is long."""
-    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
-    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 4]} ..."
+    if isinstance(value, str) and not value.isprintable():
+        text = ascii(value)
+    else:
+        text = repr(value)
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    return f"{text[: MOST_CHARACTERS - 4]} ..."
 
 
 def _explain_mistake(error: dict[str, Any], root: type[Section]) -> str:

@@ -127,14 +127,18 @@ def _fill(template: Any, values: Mapping[str, Any]) -> Any:
     if not isinstance(template, str):
         return template
     alone = _PLACEHOLDER.fullmatch(template)
-    return _look_up(alone[1], values) if alone else _fill_text(template, values)
+    if alone:
+        return _look_up(alone[1], values)
+    return _fill_text(template, values)
 
 
 def _fill_text(template: str, values: Mapping[str, Any]) -> str:
     def filled(match: re.Match[str]) -> str:
         value = _look_up(match[1], values)
         # JSON writes true and null as YAML does.
-        return value if isinstance(value, str) else json.dumps(value, default=str)
+        if isinstance(value, str):
+            return value
+        return json.dumps(value, default=str)
 
     # A path of --set stays a `Given` text.
     return type(template)(_PLACEHOLDER.sub(filled, template))
@@ -148,7 +152,10 @@ def _look_up(dotted: str, values: Any) -> Any:
     """
     for key in dotted.split("."):
         if not isinstance(values, Mapping) or key not in values:
-            known = f"; {near_or_known(key, map(str, values))}" if isinstance(values, Mapping) else ""
+            if isinstance(values, Mapping):
+                known = f"; {near_or_known(key, map(str, values))}"
+            else:
+                known = ""
             raise LookupError(f"{{{dotted}}}{known}")
         values = values[key]
     return values

@@ -218,7 +218,9 @@ class TrainConfig(FineTuning):
     @property
     def network_kwargs(self) -> dict[str, Any]:
         """The arguments of the network for `create_classifier`. A checkpoint stores them."""
-        return {**self.model_kwargs, "blur_pool": True} if self.blur_pool else self.model_kwargs
+        if self.blur_pool:
+            return {**self.model_kwargs, "blur_pool": True}
+        return self.model_kwargs
 
     @property
     def augmented(self) -> str:

@@ -190,7 +190,10 @@ def _verdict(record: StudyRecord, arm: str) -> str:
     where = _leading_set_in_words(summary, only_these=elsewhere is not None and not is_sure(elsewhere))
     over = f"{where[0].lower()}{where[1:]}"
     pair = _difference_in_words(gained, arm, reference, " of top-1 accuracy")
-    others = "" if elsewhere is None else f" {_gain_on_others(summary, gained, elsewhere)}"
+    if elsewhere is None:
+        others = ""
+    else:
+        others = f" {_gain_on_others(summary, gained, elsewhere)}"
     if not summary.shifts:
         why = "the study has no shifted test set"
         if summary.left_out:
@@ -247,7 +250,9 @@ def _decision(record: StudyRecord, gained: Score) -> str:
     if not is_sure(gained):
         return "Not decided"
     word = "Yes" if gained.value > 0 else "No"
-    return f"{word}, for one seed" if len(record.summary.seeds) == 1 else word
+    if len(record.summary.seeds) == 1:
+        return f"{word}, for one seed"
+    return word
 
 
 def _guessed_shifts(summary: Summary, arm: str) -> list[str]:
@@ -303,7 +308,10 @@ def _choice_sentence(record: StudyRecord, candidates: Sequence[ArmRecord], arm: 
 def _means_sentence(record: StudyRecord, arm: str) -> str:
     """Say which results are means, and over how many arms: "All are means over 3 architectures."."""
     noun, groups = averaged_over(record), record.summary.groups
-    subject = "All are means" if record.summary.reference_of(arm) in groups else f"{arm} is a mean"
+    if record.summary.reference_of(arm) in groups:
+        subject = "All are means"
+    else:
+        subject = f"{arm} is a mean"
     sizes = {len(members) for members in groups.values()}
     over = f"the {noun} of each group"
     if len(sizes) == 1:
@@ -352,7 +360,10 @@ def _robustness_sentence(summary: Summary, arm: str) -> Iterator[str]:
     ours = number(summary.score("er", arm).value, True)
     theirs = number(summary.score("er", reference).value, True)
     over = robustness_over(summary)
-    where = f"In effective robustness, {over}" if over else "In effective robustness"
+    if over:
+        where = f"In effective robustness, {over}"
+    else:
+        where = "In effective robustness"
     yield f"{where}, {_difference_in_words(gained, arm, reference)}: {ours} against {theirs}."
 
 

@@ -56,7 +56,10 @@ def with_group_records(record: StudyRecord) -> StudyRecord:
     for group, members in groups.items():
         known = [arms[arm].val_top1 for arm in members]
         accuracies = [top1 for top1 in known if top1 is not None]
-        mean = sum(accuracies) / len(accuracies) if len(accuracies) == len(members) else None
+        if len(accuracies) == len(members):
+            mean = sum(accuracies) / len(accuracies)
+        else:
+            mean = None
         group_records.append(replace(arms[members[0]], name=group, val_top1=mean))
     summary = with_group_means(record.summary)
     ungrouped = [arms[name] for name in summary.arms if name in arms]

@@ -91,7 +91,9 @@ class ReportView:
     @cached_property
     def overview_tables(self) -> dict[str, Table]:
         """The same with groups instead of their arms."""
-        return main_tables(self.overview, self.metrics) if self.summary.groups else self.tables
+        if self.summary.groups:
+            return main_tables(self.overview, self.metrics)
+        return self.tables
 
     @cached_property
     def differences(self) -> dict[str, Table]:
@@ -200,7 +202,9 @@ def _headline_caption(summary: Summary) -> str:
 
 def _ends_in_words(summary: Summary, test_set: str) -> str:
     """Name the range that is shown with an accuracy: an interval, or the range of few groups of images."""
-    return "the range of its groups of images" if test_set in summary.by_group else "95 % intervals"
+    if test_set in summary.by_group:
+        return "the range of its groups of images"
+    return "95 % intervals"
 
 
 SECTIONS: Registry[Callable[[ReportView], ReportSection | None]] = Registry(

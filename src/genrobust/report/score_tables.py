@@ -207,7 +207,9 @@ def score_entry(score: Score | None, metric: Metric, signed: bool = False) -> En
 def difference_entry(score: Score | None, metric: Metric) -> Entry:
     """Return a difference as shown; a gap if it was not measured."""
     entry = score_entry(score, metric, signed=True)
-    return entry if score is None else replace(entry, sure=is_sure(score))
+    if score is None:
+        return entry
+    return replace(entry, sure=is_sure(score))
 
 
 def _interval_entry(score: Score | None, metric: Metric) -> Entry:

@@ -56,7 +56,9 @@ def data_uri(data: bytes) -> str:
 
 def media_type(data: bytes) -> str:
     """Return the media type of PNG or WebP bytes."""
-    return "image/png" if data.startswith(b"\x89PNG") else "image/webp"
+    if data.startswith(b"\x89PNG"):
+        return "image/png"
+    return "image/webp"
 
 
 def make_thumbnail(images: ImageSet, index: int, alt: str, caption: str) -> Thumbnail:

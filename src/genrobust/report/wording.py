@@ -130,7 +130,9 @@ def shifts_in_mean(summary: Summary, metric: Metric) -> tuple[str, ...]:
 
 def _sets_in(summary: Summary, test_set: str) -> tuple[str, ...]:
     """Return the test sets of a mean over shifts, or the one test set."""
-    return summary.shifts if test_set == MEAN_OF_SHIFTS else (test_set,)
+    if test_set == MEAN_OF_SHIFTS:
+        return summary.shifts
+    return (test_set,)
 
 
 def guessing(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> float:
@@ -171,7 +173,9 @@ def robustness_over(summary: Summary) -> str:
     """Write the shifts of mean effective robustness, "over 5 of the 6 shifts"; "" for all shifts."""
     in_mean = len(shifts_in_mean(summary, find_metric("er")))
     every = len(summary.shifts)
-    return "" if in_mean == every else f"over {in_mean} of the {count(every, 'shift')}"
+    if in_mean == every:
+        return ""
+    return f"over {in_mean} of the {count(every, 'shift')}"
 
 
 def row_name(summary: Summary, arm: str) -> str:
@@ -182,7 +186,9 @@ def row_name(summary: Summary, arm: str) -> str:
     if arm in summary.trained_elsewhere:
         return f"{arm} {ELSEWHERE}"
     members = {arm, *summary.groups.get(arm, ())}
-    return f"{arm} {STARTED}" if members & set(summary.pretrained) else arm
+    if members & set(summary.pretrained):
+        return f"{arm} {STARTED}"
+    return arm
 
 
 def marks(summary: Summary) -> str:
@@ -222,5 +228,8 @@ def caveat(summary: Summary) -> str:
             f"One seed: the 95 % intervals are over {over}, not over training runs. Another training run may give "
             "another result. Run three seeds."
         )
-    few = " Two seeds say little about other training runs: use three or more." if seeds == 2 else ""
+    if seeds == 2:
+        few = " Two seeds say little about other training runs: use three or more."
+    else:
+        few = ""
     return f"The 95 % intervals are over {over} and {seeds} seeds.{few}"

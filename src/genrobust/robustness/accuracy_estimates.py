@@ -104,7 +104,10 @@ def _estimate_checkpoint(
     found: dict[tuple[str, str], float] = {}
     for test in sets:
         predictions = study.predictions[arm, seed, test]
-        classes = np.arange(len(predictions.classes)) if test in study.unlabeled else own_classes(predictions)
+        if test in study.unlabeled:
+            classes = np.arange(len(predictions.classes))
+        else:
+            classes = own_classes(predictions)
         known = _probabilities(_sample(clean), classes, temperature)
         seen = _softmax(_sample(predictions), classes, temperature)
         for name, estimator in members.items():

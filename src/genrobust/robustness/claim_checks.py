@@ -100,4 +100,6 @@ def _outcome_of_equivalence(score: Score | None, margin: float) -> str:
         return "holds"
     if score.lo > margin or score.hi < -margin:
         return "contradicted"
-    return TOO_WEAK if score.hi - score.lo > 2 * margin else "undecided"
+    if score.hi - score.lo > 2 * margin:
+        return TOO_WEAK
+    return "undecided"

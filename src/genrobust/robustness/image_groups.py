@@ -47,7 +47,9 @@ class Groups:
         if groups is None:
             return None
         names, of_image = np.unique(np.asarray(groups)[members], return_inverse=True)
-        return cls(tuple(names.tolist()), of_image) if len(names) > 1 else None
+        if len(names) > 1:
+            return cls(tuple(names.tolist()), of_image)
+        return None
 
     @cached_property
     def shares(self) -> dict[str, float]:
@@ -79,7 +81,9 @@ class Groups:
         if len(self.names) > FEW_GROUPS:
             return scaled
         image_draws = over_images(np.random.default_rng(hashed_seed("images", *self.names)))
-        return image_draws if _mean_sd(image_draws) > _mean_sd(scaled) else scaled
+        if _mean_sd(image_draws) > _mean_sd(scaled):
+            return image_draws
+        return scaled
 
 
 def _mean_sd(draws: np.ndarray) -> float:

@@ -106,7 +106,10 @@ class ImageMetric(Metric):
             reason = self.gap(images)
             if not reason:
                 is_main = self.section is not None and name in study.paired
-                rng = study.rng if is_main else np.random.default_rng(hashed_seed("images", name))
+                if is_main:
+                    rng = study.rng
+                else:
+                    rng = np.random.default_rng(hashed_seed("images", name))
                 resampled = self.resample(images.values[self.name], images, study.bootstrap, rng)
                 if np.isfinite(resampled.point).all():
                     measured[name] = resampled

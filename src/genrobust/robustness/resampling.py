@@ -30,7 +30,10 @@ def resampled_means(
     """
     per_subset = columns.shape[1] // members.shape[1]
     counted = np.hstack([columns & np.repeat(members, per_subset, axis=1), members])
-    sums = _image_sums(counted, bootstrap, rng) if groups is None else _group_sums(counted, bootstrap, groups)
+    if groups is None:
+        sums = _image_sums(counted, bootstrap, rng)
+    else:
+        sums = _group_sums(counted, bootstrap, groups)
     right, total = np.split(sums, [columns.shape[1]], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(right / np.repeat(total, per_subset, axis=1))

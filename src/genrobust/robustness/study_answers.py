@@ -55,7 +55,9 @@ class AnsweredSet:
     @property
     def size(self) -> int:
         """The number of the images, or of the pictures that they were made from."""
-        return len(self.labels) if self.pictures is None else len(self.pictures.names)
+        if self.pictures is None:
+            return len(self.labels)
+        return len(self.pictures.names)
 
     @property
     def mistaken_for(self) -> np.ndarray:
@@ -249,7 +251,10 @@ class _Checkpoints:
                         shape = (len(self.arms), len(self.seeds), *of_checkpoint.shape)
                         stored[metric] = np.zeros(shape, of_checkpoint.dtype)
                     stored[metric][a, s] = of_checkpoint
-        protocol = images.protocol if len(protocols) == 1 else comparable(images.protocol)
+        if len(protocols) == 1:
+            protocol = images.protocol
+        else:
+            protocol = comparable(images.protocol)
         sets = {}
         for (name, classes), stored in zip(subsets.items(), values, strict=True):
             sets[name] = AnsweredSet(

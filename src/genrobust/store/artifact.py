@@ -183,7 +183,10 @@ class Artifact:
         for name, facts in files.items():
             path = self.folder / name
             # A missing file may be at the URL of the folder.
-            is_whole = path.stat().st_size == facts.size if path.exists() else self._remote is not None
+            if path.exists():
+                is_whole = path.stat().st_size == facts.size
+            else:
+                is_whole = self._remote is not None
             if not is_whole:
                 lacking.append(name)
         return lacking
@@ -365,7 +368,10 @@ class Artifact:
             file.write(content)
 
     def _read_manifest(self, name: str) -> Manifest:
-        remedy = self.remedy_of(name.removesuffix(".json")) if _PART.match(name) else self.remedy
+        if _PART.match(name):
+            remedy = self.remedy_of(name.removesuffix(".json"))
+        else:
+            remedy = self.remedy
         return read_manifest(self.folder / name, remedy)
 
 
@@ -415,7 +421,9 @@ def _find_problem(path: Path, facts: FileFacts) -> str:
         size = path.stat().st_size
         if size != facts.size:
             return f"has {size:,} bytes instead of {facts.size:,}"
-        return "" if hash_file(path) == facts.sha256 else "has changed since it was written"
+        if hash_file(path) == facts.sha256:
+            return ""
+        return "has changed since it was written"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
 

@@ -131,7 +131,10 @@ def refusal(folder: Path, error: OSError, verb: str = "write to") -> GenrobustEr
     if error.errno in _FULL:
         return DiskFull(f"{why}: free some space and run the same command again; completed files are intact")
     if error.errno in _REFUSED:
-        then = "check that it is there, and yours" if verb == "use" else "choose a folder that you may write to"
+        if verb == "use":
+            then = "check that it is there, and yours"
+        else:
+            then = "choose a folder that you may write to"
         return UserError(f"{why}: {then}")
     return GenrobustError(f"{why}: fix this and rerun")
 

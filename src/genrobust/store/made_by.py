@@ -204,7 +204,9 @@ def _defining_module(module: str, name: str) -> str:
     while name in stub:
         module = stub[name]
         stub = _read_stub(module)
-    return module if _path_of(f"{module}.{name}") is None else f"{module}.{name}"
+    if _path_of(f"{module}.{name}") is None:
+        return module
+    return f"{module}.{name}"
 
 
 @cache
@@ -231,7 +233,9 @@ def _path_of(module: str) -> Path | None:
 @cache
 def _hash_file(name: str) -> str:
     path = _path_of(f"{_GENROBUST}.{name}")
-    return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+    if path is None:
+        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _hash_files(names: Iterable[str]) -> str:

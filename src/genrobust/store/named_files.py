@@ -18,7 +18,9 @@ _STDOUT = "-"
 
 def expand_home(path: str) -> str:
     """Replace a leading ``~/`` by the user's home folder. A shell does not do so in quotes."""
-    return str(Path(path).expanduser()) if path.startswith("~/") else path
+    if path.startswith("~/"):
+        return str(Path(path).expanduser())
+    return path
 
 
 @dataclass(frozen=True, slots=True)

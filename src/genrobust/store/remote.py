@@ -179,7 +179,9 @@ class Remote:
 
     def _key(self, path: Path) -> str:
         relative = path.relative_to(self.folder).as_posix()
-        return self._root if relative == "." else f"{self._root}/{relative}"
+        if relative == ".":
+            return self._root
+        return f"{self._root}/{relative}"
 
     def _translating(self, verb: str, path: Path) -> Any:
         return _translate_errors(f"cannot {verb} {mask_secrets(self.url_of(path))}", self.folder)

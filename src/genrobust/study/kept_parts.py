@@ -14,5 +14,8 @@ def open_kept_parts(folder: Path, device: torch.device, *makers: Maker) -> KeptP
 
     Results of another kind of device, of other code or of other libraries are not found.
     """
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = device.type
     return KeptParts(folder / PARTS, name, made_by(*makers))

@@ -74,7 +74,10 @@ def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
     for model in models:
         opened = model.open()
         same_name = classifiers.setdefault(model.name, [])
-        identity = attrgetter("name") if model.recipe else attrgetter("weights_hash", "preparation")
+        if model.recipe:
+            identity = attrgetter("name")
+        else:
+            identity = attrgetter("weights_hash", "preparation")
         for other in same_name:
             if identity(other) == identity(opened):
                 raise UserError(f"--models: {other.name} and {opened.name} are the same checkpoint of {model.name!r}")

@@ -84,13 +84,17 @@ class StudyPlan:
 
     def unfiltered(self, name: str) -> ImageStep:
         """Return the step of generated images without their filter: the study's, or the user's own."""
-        return self.dataset(name) if self._is_generated(name) else GivenImages(self.context, name)
+        if self._is_generated(name):
+            return self.dataset(name)
+        return GivenImages(self.context, name)
 
     def _create_images(self, name: str) -> ImageStep:
         if self._is_generated(name):
             dataset = self.dataset(name)
             rule = self.recipe.filter_of(name)
-            return dataset if rule is None else self._create_filter(dataset, rule)
+            if rule is None:
+                return dataset
+            return self._create_filter(dataset, rule)
         if name in (RETRIEVED, RETRIEVED_BY_CLASS):
             first = self._first_generated or GivenImages(self.context, RETRIEVED_ALL)
             return Retrieve(self.context, first, match_styles=name == RETRIEVED)
@@ -182,7 +186,9 @@ class StudyPlan:
     def zero_shot(self) -> PredictZeroShot | None:
         """Return the step that predicts with the recipe's zero-shot CLIP, if it names one."""
         config = self.recipe.zero_shot
-        return None if config is None else PredictZeroShot(self.context, config)
+        if config is None:
+            return None
+        return PredictZeroShot(self.context, config)
 
     def pictured(self) -> list[str]:
         """Return the sources that a report shows side by side."""

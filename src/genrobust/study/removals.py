@@ -55,7 +55,9 @@ class Rules:
 
     def find_near_copies(self, images: ImageSet, tests: Mapping[str, ImageSet]) -> np.ndarray | None:
         """Find near copies as `Census.near_copies` does; None if they are not looked for."""
-        return self.census.near_copies(images, tests) if self.near_copies else None
+        if self.near_copies:
+            return self.census.near_copies(images, tests)
+        return None
 
 
 Removed = tuple[StudyData, list[Notice]]

@@ -52,7 +52,9 @@ class Studies:
 
     def recipe(self, name: str) -> Recipe:
         """Return the recipe of an opened study, or load it with the overrides."""
-        return self._opened[name].recipe if name in self._opened else self._load(name)
+        if name in self._opened:
+            return self._opened[name].recipe
+        return self._load(name)
 
     def _load(self, name: str) -> Recipe:
         return load_recipe(name, self.overrides, self.quick)
@@ -174,7 +176,9 @@ class Studies:
     def label(self, spec: str) -> str:
         """Return a name for files about `spec`. For ``RECIPE:NAME``, whose folder has a hash, the study is in it."""
         recipe, name = recipe_and_name(spec)
-        return slug(f"{self._load(recipe).name} {name}") if recipe else Path(spec).resolve().name
+        if recipe:
+            return slug(f"{self._load(recipe).name} {name}")
+        return Path(spec).resolve().name
 
     def checkpoint(self, spec: str) -> Path | None:
         """Return the checkpoint of the first seed of ``RECIPE:ARM``, trained if allowed. None for another spec.

@@ -11,7 +11,7 @@ from typing import Any
 from genrobust.classifiers import SavedPredictions, hash_clip
 from genrobust.core import ImageSet, StudyData, Summary, UserError, find_clip, warn_of_plugins
 from genrobust.data import ShardDataset, require_outside
-from genrobust.recipe import GENERATED, ArmConfig, Recipe
+from genrobust.recipe import GENERATED, ArmConfig, Recipe, check_recipe
 from genrobust.report import SECTIONS, ReportView, report_inputs, write_report
 from genrobust.store import Artifact, artifact_folder, link, local_folder
 from genrobust.study.batch import in_order, run_steps
@@ -41,9 +41,9 @@ class Study:
         executor: Runs the work. By default it is the one that the section `execute` of the recipe names.
 
     Raises:
-        UserError: The recipe mixes generated images but names neither a generator nor such images; its device is not
-            available; `out` is a file, or is among the images that it reads; or `out` is a URL without bucket or
-            credentials, or one that cannot be written to.
+        UserError: The recipe contradicts itself; it mixes generated images but names neither a generator nor such
+            images; its device is not available; `out` is a file, or is among the images that it reads; or `out` is a
+            URL without bucket or credentials, or one that cannot be written to.
         GenrobustError: The file system of `out` does not answer.
     """
 
@@ -56,6 +56,8 @@ class Study:
         executor: Executor | None = None,
     ) -> None:
         warn_of_plugins()
+        # A recipe that was built in Python, not loaded, has only its keys checked.
+        check_recipe(recipe)
         folder = local_folder(out)
         require_outside(recipe.data.places, (folder, folder / recipe.name))
         if folder.is_file():

@@ -46,7 +46,9 @@ class TrainingRun:
     def name(self) -> str:
         """The name that the user knows it by."""
         mixed = "" if self.alpha == 1 else f", WiSE-FT {self.alpha:g}"
-        return f"baseline {self.of}" if self.baseline else f"{self.of}{mixed}, seed {self.seed}"
+        if self.baseline:
+            return f"baseline {self.of}"
+        return f"{self.of}{mixed}, seed {self.seed}"
 
     @property
     def tuned(self) -> TrainingRun:

@@ -80,7 +80,9 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
 def weights_hash(folder: Path) -> str:
     """Return the SHA-256 of the weights of the checkpoint in `folder`, by its manifest. Empty if it is not finished."""
     artifact = Artifact(folder)
-    return artifact.manifest().files[WEIGHTS].sha256 if artifact.is_finished else ""
+    if artifact.is_finished:
+        return artifact.manifest().files[WEIGHTS].sha256
+    return ""
 
 
 def saved_steps(folder: Path) -> int:

@@ -55,7 +55,9 @@ class Classifier(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Return the names of parameters that the architecture spares from decay, for timm's optimizers."""
         get_names = getattr(self.network, "no_weight_decay", None)
-        return {f"network.{name}" for name in get_names()} if callable(get_names) else set()
+        if callable(get_names):
+            return {f"network.{name}" for name in get_names()}
+        return set()
 
 
 def create_classifier(
@@ -82,7 +84,10 @@ def create_classifier(
         raise
     except Exception as error:
         # Networks of timm raise errors of any type for arguments that they do not check.
-        description = f"{architecture} with model_kwargs {arguments}" if arguments else architecture
+        if arguments:
+            description = f"{architecture} with model_kwargs {arguments}"
+        else:
+            description = architecture
         reason = one_line(error)
         raise UserError(f"timm cannot make {description} for images of {image_size} px: {reason}") from error
     # torch types every attribute as a module.
@@ -148,7 +153,10 @@ def save_checkpoint(
         names.append(TRAINING_IMAGES)
         info = replace(info, training={**info.training, "study": images.study})
     if manifest is None:
-        manifest = artifact.manifest() if artifact.is_begun else checkpoint_manifest({}, save_checkpoint)
+        if artifact.is_begun:
+            manifest = artifact.manifest()
+        else:
+            manifest = checkpoint_manifest({}, save_checkpoint)
     # Files of the unfinished training, such as its saved state, are no files of the checkpoint.
     artifact.publish(replace(manifest, about=asdict(info), files={}), names)
 

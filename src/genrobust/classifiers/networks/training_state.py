@@ -163,7 +163,10 @@ class TrainingState:
             index, _, key = name.partition(".")
             parameter = parameters[int(index)]
             # Moments take their parameter's memory layout: in another one, sums could round differently.
-            moment = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
+            if value.shape == parameter.shape:
+                moment = torch.empty_like(parameter)
+            else:
+                moment = torch.empty_like(value)
             self._optimizer.state[parameter][key] = moment.to(parameter.device).copy_(value)
 
     def diverged(self, problem: str, step: int, config: TrainConfig | GeneratorTraining) -> GenrobustError:
@@ -173,7 +176,10 @@ class TrainingState:
         saved = "No state was saved yet"
         if self._saved_step is not None:
             saved = f"The state of step {self._saved_step} is kept"
-        precise = "" if config.precision == FLOAT32 else f", or set {key}.precision to float32"
+        if config.precision == FLOAT32:
+            precise = ""
+        else:
+            precise = f", or set {key}.precision to float32"
         return GenrobustError(
             f"{problem}, at step {step} in {self.folder}: lower {key}.learning_rate (now {config.learning_rate:g}), or "
             f"lengthen {key}.{warmup} (now {getattr(config, warmup)}){precise}. {saved}"

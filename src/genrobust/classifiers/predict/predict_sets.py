@@ -168,7 +168,10 @@ class _PredictionCache:
         images = self._sets[name]
         preparation = self.classifier.preparation
         selected = logits if self._columns is None else logits[:, self._columns]
-        description = f"{preparation}; {images.protocol}" if images.protocol else preparation
+        if images.protocol:
+            description = f"{preparation}; {images.protocol}"
+        else:
+            description = preparation
         predictions = Predictions(
             name, selected, images.labels, tuple(images.keys), self._classes, description, images.accepted
         )
@@ -182,4 +185,6 @@ def _columns_to_keep(classifier: OpenClassifier, labels: LabelSpace) -> list[int
         return None
     columns = classifier.columns(labels)
     # The same classes may be spelled differently.
-    return None if columns == list(range(len(classifier.classes))) else columns
+    if columns == list(range(len(classifier.classes))):
+        return None
+    return columns

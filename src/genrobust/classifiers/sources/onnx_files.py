@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from genrobust.classifiers.image_preparation import prepare, protocol
@@ -31,6 +33,19 @@ LOCATION = rb"\n\x08location\x12"
 MOST_PIXELS = 8192  # of a side: far above what any classifier sees
 _IS_FLOAT = {"tensor(uint8)": False, "tensor(float)": True}
 _NEAR_ONE = 1e-3  # the sum of a row of float16 probabilities is this near to 1
+# The warning for each last activation of a network.
+ACTIVATIONS = {
+    "softmax": (
+        "ends in a softmax: the logarithms of its probabilities are taken for logits. Probabilities that it rounds to "
+        "0 are equal: the negative log-likelihood, and answers on test sets of other classes, are wrong then. Better "
+        "export it without the softmax"
+    ),
+    "other": (
+        "gives outputs as of a sigmoid, or percentages, for trial images, which are taken for logits: the best classes "
+        "are right, and probabilities, the negative log-likelihood and the calibration error are wrong. Export it "
+        "without its last activation"
+    ),
+}
 log = logging.getLogger(__name__)
 
 
@@ -71,16 +86,37 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     network = OnnxNetwork(path)
     size, takes_floats = _input_format(network.session, path)
     metadata = _read_metadata(network.session, path)
-    label_names = metadata.label_names
-    config = metadata.pretrained_cfg
     with reading(path, ValueError):
         weights = _hash_weights(path)
-    with blame_network(str(path)):
-        outputs = network(_trial_images(size))
-    if outputs.ndim != 2:
-        raise UserError(f"the output of {path} has {outputs.ndim} dimensions: {EXPECTED_FORMAT} [batch, classes]")
-    if label_names and len(label_names) != outputs.shape[1]:
-        raise UserError(f"{path} names {len(label_names)} classes in its metadata, and has {outputs.shape[1]} logits")
+    outputs = _try(network, path, size, metadata)
+    transform, preparation = _choose_preparation(path, metadata, size, takes_floats)
+    activation = _guess_activation(outputs)
+    if activation:
+        log.warning(f"{path} {ACTIVATIONS[activation]}")
+    ends_in_softmax = activation == "softmax"
+    if ends_in_softmax:
+        # Predictions that were saved before softmax was recognized must not be used.
+        weights = digest([weights, "softmax"], 64)
+
+    def load(device: torch.device) -> nn.Module:
+        return OnnxNetwork(path, device, ends_in_softmax).eval()
+
+    return OpenClassifier(
+        name=str(path),
+        classes=class_ids(str(path), outputs.shape[1], metadata.label_names, names),
+        weights_hash=weights,
+        prepare=transform,
+        preparation=preparation,
+        load=load,
+        descriptions=metadata.label_descriptions or {},
+    )
+
+
+def _choose_preparation(
+    path: Path, metadata: ClassifierMetadata, size: int, takes_floats: bool
+) -> tuple[Callable[[Image.Image], np.ndarray], str]:
+    """Return the preparation of an image, and its description: as the metadata says, or the usual one."""
+    config = metadata.pretrained_cfg
     if config:
         data = data_config(str(path), config)
         if data["input_size"] != (3, size, size):
@@ -95,35 +131,23 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
             f"{path} gets pixels in [0, 1], not normalized: if it does not normalize them itself, its answers are "
             "wrong; then export it with the normalization inside"
         )
-    activation = _guess_activation(outputs)
-    if activation == "softmax":
-        # Predictions that were saved before softmax was recognized must not be used.
-        weights = digest([weights, "softmax"], 64)
-        log.warning(
-            f"{path} ends in a softmax: the logarithms of its probabilities are taken for logits. Probabilities that "
-            "it rounds to 0 are equal: the negative log-likelihood, and answers on test sets of other classes, are "
-            "wrong then. Better export it without the softmax"
-        )
-    elif activation:
-        log.warning(
-            f"{path} gives outputs as of a sigmoid, or percentages, for trial images, which are taken for logits: the "
-            "best classes are right, and probabilities, the negative log-likelihood and the calibration error are "
-            "wrong. Export it without its last activation"
-        )
-    classes = class_ids(str(path), outputs.shape[1], label_names, names)
+    return transform, description
 
-    def load(device: torch.device) -> nn.Module:
-        return OnnxNetwork(path, device, activation == "softmax").eval()
 
-    return OpenClassifier(
-        name=str(path),
-        classes=classes,
-        weights_hash=weights,
-        prepare=transform,
-        preparation=description,
-        load=load,
-        descriptions=metadata.label_descriptions or {},
-    )
+def _try(network: OnnxNetwork, path: Path, size: int, metadata: ClassifierMetadata) -> Tensor:
+    """Return the outputs for trial images, float [4, K].
+
+    Raises:
+        UserError: The outputs have another shape, or not one column for each class of the metadata.
+    """
+    with blame_network(str(path)):
+        outputs: Tensor = network(_trial_images(size))
+    if outputs.ndim != 2:
+        raise UserError(f"the output of {path} has {outputs.ndim} dimensions: {EXPECTED_FORMAT} [batch, classes]")
+    names = metadata.label_names
+    if names and len(names) != outputs.shape[1]:
+        raise UserError(f"{path} names {len(names)} classes in its metadata, and has {outputs.shape[1]} logits")
+    return outputs
 
 
 def _guess_activation(outputs: Tensor) -> str:
@@ -134,7 +158,9 @@ def _guess_activation(outputs: Tensor) -> str:
     if bool(((sums - 1).abs() < _NEAR_ONE).all()):
         return "softmax"
     are_percentages = bool(sums.min() > 0 and sums.max() / sums.min() < 1 + _NEAR_ONE)
-    return "other" if are_percentages or bool((outputs <= 1).all()) else ""
+    if are_percentages or bool((outputs <= 1).all()):
+        return "other"
+    return ""
 
 
 def _trial_images(size: int) -> Tensor:

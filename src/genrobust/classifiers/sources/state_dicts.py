@@ -117,7 +117,10 @@ def _timm_settings(name: str) -> dict[str, Any]:
 
 def _count_classes(name: str, tensors: Mapping[str, Tensor]) -> int | None:
     """Return the number of rows of the last layer in `tensors`; None if it has another name than in timm's network."""
-    settings = OWN_NETWORKS[name].pretrained_cfg if name in OWN_NETWORKS else _timm_settings(name)
+    if name in OWN_NETWORKS:
+        settings = OWN_NETWORKS[name].pretrained_cfg
+    else:
+        settings = _timm_settings(name)
     head = settings.get("classifier")
     weight = tensors.get(f"{head}.weight")
     return None if weight is None else len(weight)

@@ -48,7 +48,9 @@ class ClassifierMetadata(BaseModel):
     @classmethod
     def _order_names(cls, names: Any) -> Any:
         """Turn a mapping from numbers to names into a list."""
-        return [names[number] for number in sorted(names, key=int)] if isinstance(names, dict) else names
+        if isinstance(names, dict):
+            return [names[number] for number in sorted(names, key=int)]
+        return names
 
 
 class TimmConfig(ClassifierMetadata):

@@ -37,7 +37,9 @@ def vendi_score(features: np.ndarray) -> float:
 def first_of_each_class(labels: np.ndarray, counts: dict[int, int]) -> np.ndarray:
     """Return the indices, ascending, of the first `counts[k]` images of each class k: a matched sample."""
     indices: list[np.ndarray] = [np.flatnonzero(labels == label)[:count] for label, count in counts.items()]
-    return np.sort(np.concatenate(indices)) if indices else np.zeros(0, dtype=np.int64)
+    if indices:
+        return np.sort(np.concatenate(indices))
+    return np.zeros(0, dtype=np.int64)
 
 
 def common_counts(*labels: np.ndarray) -> dict[int, int]:

@@ -39,7 +39,10 @@ def qualities(sources: Mapping[str, SourceEmbeddings], classes: np.ndarray) -> t
     compared_counts = common_counts(*generated_labels) if generated_labels else {}
     all_counts = common_counts(*(source.labels for source in sources.values()))
     diversity_counts = {label: count for label, count in all_counts.items() if count > 1}
-    per_class = sum(diversity_counts.values()) / len(diversity_counts) if diversity_counts else 0.0
+    if diversity_counts:
+        per_class = sum(diversity_counts.values()) / len(diversity_counts)
+    else:
+        per_class = 0.0
     measured = []
     for name, source in sources.items():
         compared = source

@@ -141,7 +141,10 @@ class DomainSet(DataSource):
         for domain, subfolder in domains.items():
             scarce = [name for name in needed if counts[domain, name] < LEAST]
             if scarce:
-                others = f" and too few of {len(scarce) - 1} other classes" if len(scarce) > 1 else ""
+                if len(scarce) > 1:
+                    others = f" and too few of {len(scarce) - 1} other classes"
+                else:
+                    others = ""
                 problem = f"{folder / subfolder} has {counts[domain, scarce[0]]} images of {scarce[0]}{others}"
                 then = "unpack it again, or leave it out of data.domains"
                 raise UserError(f"data.root: {problem}, and a domain needs {LEAST} of each: {then}")

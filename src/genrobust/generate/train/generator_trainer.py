@@ -106,7 +106,10 @@ def _memory_advice(config: GeneratorTraining) -> tuple[str, str]:
     """Return what takes memory, and which keys to change."""
     section = config.section
     images = math.ceil(config.batch_size / config.accumulate)
-    to_lora = "set finetune.method to lora, " if getattr(config, "method", "") == "full" else ""
+    if getattr(config, "method", "") == "full":
+        to_lora = "set finetune.method to lora, "
+    else:
+        to_lora = ""
     remedy = (
         f"raise {section}.accumulate, which takes the same batch in more parts, turn {section}.gradient_checkpointing "
         f"on, {to_lora}or lower {section}.batch_size, generator.width and generator.height"

@@ -80,7 +80,10 @@ def save_class_model(
     for name, part in parts.items():
         make_folder(out / name)
         save_json(out / name / part.config_name, json.loads(part.to_json_string()))
-        library = PatchAutoencoder.__module__ if isinstance(part, PatchAutoencoder) else "diffusers"
+        if isinstance(part, PatchAutoencoder):
+            library = PatchAutoencoder.__module__
+        else:
+            library = "diffusers"
         index[name] = [library, type(part).__name__]
         if isinstance(part, nn.Module):
             save_tensors(out / name / SAFETENSORS_WEIGHTS_NAME, part.state_dict(), FORMAT)

@@ -54,6 +54,9 @@ def _lead(view: ReportView) -> str:
 def _note(view: ReportView) -> str:
     # A row without a mark has its own name.
     has_unmarked = view.names.keys() & view.names.values()
-    among = " among the rows without ‡ or §" if view.marks and has_unmarked else ""
+    if view.marks and has_unmarked:
+        among = " among the rows without ‡ or §"
+    else:
+        among = ""
     best = f"Bold marks the best value of a column{among}, in all tables; it may be best by chance.{view.dagger}"
     return f"{best} {view.marks}".rstrip()

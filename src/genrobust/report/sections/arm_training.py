@@ -70,8 +70,12 @@ def _entries(arm: ArmRecord, sources: Sequence[str]) -> tuple[Entry, ...]:
 
 
 def _count_entry(value: int | None) -> Entry:
-    return Entry(None) if value is None else Entry(value, f"{value:,}")
+    if value is None:
+        return Entry(None)
+    return Entry(value, f"{value:,}")
 
 
 def _number_entry(value: float | None) -> Entry:
-    return Entry(None) if value is None else Entry(value, number(value))
+    if value is None:
+        return Entry(None)
+    return Entry(value, number(value))

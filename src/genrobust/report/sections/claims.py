@@ -43,7 +43,10 @@ def _row(checked: CheckedClaim, summary: Summary) -> list[str]:
     """Return the cells of one claim, in the order of `CLAIM_HEADS`."""
     claim = checked.claim
     text = f"{claim.says} ({claim.source})" if claim.source else claim.says
-    where = summary.leading if claim.test_set == MEAN_OF_SHIFTS else claim.test_set
+    if claim.test_set == MEAN_OF_SHIFTS:
+        where = summary.leading
+    else:
+        where = claim.test_set
     pair = f"{claim.arm} minus {claim.than}"
     if claim.equivalent is not None:
         pair += f" within \u00b1{claim.equivalent:g}"

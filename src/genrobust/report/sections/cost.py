@@ -82,7 +82,9 @@ def _table(view: ReportView, arms: Iterable[ArmRecord], unit: str) -> Table:
 
 
 def _minutes_entry(minutes: float | None) -> Entry:
-    return Entry(None) if minutes is None else Entry(minutes, _format_minutes(minutes))
+    if minutes is None:
+        return Entry(None)
+    return Entry(minutes, _format_minutes(minutes))
 
 
 def _format_minutes(minutes: float) -> str:

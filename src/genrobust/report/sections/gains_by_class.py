@@ -27,7 +27,10 @@ def classes(view: ReportView) -> ReportSection | None:
         return None
     names = view.record.class_names
     gains = _gains(reports[arm].recall, reports[other].recall)
-    images = f"the images of {count(len(summary.shifts), 'shifted set')}" if summary.shifts else summary.clean
+    if summary.shifts:
+        images = f"the images of {count(len(summary.shifts), 'shifted set')}"
+    else:
+        images = summary.clean
     lead = f"Top-1 in percent on {images}: {arm} minus {other}. A class has few images, so single gains are rough."
     sentence = _gains_in_words(arm, [(names[label], gain) for label, gain in gains])
     return ReportSection(
@@ -72,7 +75,9 @@ def _table(
 
 
 def _percent_entry(value: float | None) -> Entry:
-    return Entry(None) if value is None else Entry(value, number(value))
+    if value is None:
+        return Entry(None)
+    return Entry(value, number(value))
 
 
 def _gains_in_words(arm: str, gains: Sequence[tuple[str, float]]) -> str:

@@ -116,7 +116,10 @@ def _classes_table(view: ReportView, found: UnlabeledSet) -> Table:
     spread = stacked.max(axis=0) - stacked.min(axis=0)
     chosen = np.sort(np.argsort(-spread, kind="stable")[:MOST_CLASSES]).tolist()
     rows = [[names[k], *(number(100 * values[k]) for values in shares.values())] for k in chosen]
-    which = "" if len(chosen) == len(names) else f", the {len(chosen)} classes that differ most"
+    if len(chosen) == len(names):
+        which = ""
+    else:
+        which = f", the {len(chosen)} classes that differ most"
     return plain_table(["class", *shares], rows, f"{found.name}: share of each predicted class in percent{which}")
 
 

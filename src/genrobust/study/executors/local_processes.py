@@ -131,11 +131,15 @@ class Processes(Workers):
     def _fitting(self, more: int) -> int:
         """Return how many workers fit if each needs so many bytes `more` than usual."""
         # The user chose the number of workers, so skip the memory check.
-        return self._count if self._is_chosen else min(self._count, self._memory_for(more))
+        if self._is_chosen:
+            return self._count
+        return min(self._count, self._memory_for(more))
 
     def _memory_for(self, more: int) -> int:
         memory = free_memory()
-        return sys.maxsize if memory is None else max(1, memory // (WORKER_BYTES + more))
+        if memory is None:
+            return sys.maxsize
+        return max(1, memory // (WORKER_BYTES + more))
 
 
 class _Worker:

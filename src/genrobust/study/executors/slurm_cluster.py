@@ -106,7 +106,10 @@ class Slurm(Workers):
         import submitit
 
         config = self._config
-        gpus = int(self._device == "cuda") if config.num_gpus is None else config.num_gpus
+        if config.num_gpus is None:
+            gpus = int(self._device == "cuda")
+        else:
+            gpus = config.num_gpus
         given: dict[str, Any] = {
             "slurm_partition": config.partition,
             "slurm_account": config.account,

@@ -142,4 +142,6 @@ def _result(future: Future[Result]) -> Result:
     try:
         return future.result()
     except Exception as error:
-        return error if isinstance(error, WorkerDied) else WorkerDied(f"its worker died: {one_line(error)}")
+        if isinstance(error, WorkerDied):
+            return error
+        return WorkerDied(f"its worker died: {one_line(error)}")

@@ -35,7 +35,10 @@ def published_lines(
     lines: dict[str, Line] = {}
     missing: list[str] = []
     for name in shifts:
-        line = published_line(name, data.shifts[name]) if name in data.shifts else None
+        if name in data.shifts:
+            line = published_line(name, data.shifts[name])
+        else:
+            line = None
         if line is None:
             missing.append(f"No baseline line for {name}: none is published for such a set.")
         else:

@@ -77,12 +77,16 @@ def _learned(classifier: ClassifierStep) -> set[Cell]:
     cells: set[Cell] = set()
     for images in classifier.open_mixture().parts:
         cells.update(list_cells(images))
-    return cells if classifier.origin is None else cells | _learned(classifier.origin)
+    if classifier.origin is None:
+        return cells
+    return cells | _learned(classifier.origin)
 
 
 def _list_cells(images: ImageSet, test: str) -> list[Cell]:
     cells = list_cells(images)
-    return cells if any(style for _, style in cells) else [(label, test) for label, _ in cells]
+    if any(style for _, style in cells):
+        return cells
+    return [(label, test) for label, _ in cells]
 
 
 def _count_lacking(

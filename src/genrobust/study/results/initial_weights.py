@@ -23,7 +23,10 @@ def name_starts(recipe: Recipe) -> str:
     arms_by_start: dict[str, list[str]] = {}
     for arm in recipe.arms:
         train = recipe.train_of(arm)
-        start = f"from the pretrained network {train.init}" if train.is_pretrained else "from scratch (not pretrained)"
+        if train.is_pretrained:
+            start = f"from the pretrained network {train.init}"
+        else:
+            start = "from scratch (not pretrained)"
         if train.origin_arm is not None:
             start = f"from the classifier of the arm {train.origin_arm}"
         arms_by_start.setdefault(start, []).append(arm.name)
@@ -67,7 +70,9 @@ def _seen_by(planned: ClassifierStep) -> str:
     if origin is not None:
         run = origin.run
         images = f"images of the study {origin.context.recipe.name}: {' and '.join(part.source for part in run.parts)}"
-        return f"{images}; before that, on {_seen_by(origin)}" if run.train.is_pretrained else images
+        if run.train.is_pretrained:
+            return f"{images}; before that, on {_seen_by(origin)}"
+        return images
     if init == f"clip:{EMBEDDED}":
         return "wild, icons in all styles of the shifted test sets by other designers"
     if is_checkpoint(Path(init)):

@@ -122,7 +122,10 @@ def _not_adapted(plan: StudyPlan, runs: Sequence[TrainingRun]) -> list[str]:
     names = dict.fromkeys(run.of for run in runs if not plan.prediction(run).is_adapted)
     if not names:
         return []
-    which = "All arms" if len(names) == len(plan.recipe.arms) else ", ".join(names)
+    if len(names) == len(plan.recipe.arms):
+        which = "All arms"
+    else:
+        which = ", ".join(names)
     return [f"{which}: not adapted, since the network has no batch norms."]
 
 
@@ -177,7 +180,9 @@ def check_baselines(context: Context) -> list[str]:
     Returns:
         Notes on shifts without a line and on doubtful lines.
     """
-    return [] if context.recipe.robustness.grid else find_baselines(context, None)[1]
+    if context.recipe.robustness.grid:
+        return []
+    return find_baselines(context, None)[1]
 
 
 def find_baselines(context: Context, grid: RunPredictions | None) -> tuple[list[BaselineModel], list[str]]:

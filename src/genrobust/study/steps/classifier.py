@@ -64,12 +64,16 @@ class ClassifierStep(Step):
     def settings(self) -> TrainConfig:
         """The settings of the training, with the architecture of the network that it starts from."""
         initial = self.open_initial()
-        return self.run.train if initial is None else initial.settings(self.run.train)
+        if initial is None:
+            return self.run.train
+        return initial.settings(self.run.train)
 
     @property
     def interpolation(self) -> str:
         initial = self.open_initial()
-        return BICUBIC if initial is None else initial.blueprint.interpolation
+        if initial is None:
+            return BICUBIC
+        return initial.blueprint.interpolation
 
     @property
     def blueprint(self) -> Blueprint:
@@ -87,5 +91,8 @@ class ClassifierStep(Step):
             part = mixed.part
             parts.append(Source(part.source, mixed.open(), part.weight, part.per_class, part.fraction, part.balance))
         train = self.run.train
-        packed = self.context.out / "packed" if self.context.recipe.data.packed else None
+        if self.context.recipe.data.packed:
+            packed = self.context.out / "packed"
+        else:
+            packed = None
         return Mixture(parts, train.batch_size, train.image_size, train.crop, packed, self.interpolation)

@@ -80,7 +80,9 @@ class Filter(ImageStep):
         return self.dataset.datasets
 
     def needs(self) -> tuple[Step, ...]:
-        return (self.dataset, self.judge) if isinstance(self.judge, ClassifierStep) else (self.dataset,)
+        if isinstance(self.judge, ClassifierStep):
+            return (self.dataset, self.judge)
+        return (self.dataset,)
 
     def is_made(self) -> bool:
         return self.dataset.is_made() and super().is_made()

@@ -123,7 +123,10 @@ class Generate(ImageStep):
     def inputs(self) -> dict[str, Any]:
         """Everything that the images depend on."""
         # A class model does not exist yet. The name of its folder tells everything that its weights depend on.
-        generator = self.generator.sampling() if self.config.from_scratch else identity(self.generator)
+        if self.config.from_scratch:
+            generator = self.generator.sampling()
+        else:
+            generator = identity(self.generator)
         inputs: dict[str, Any] = {"plan": self.plan.fingerprint, "generator": generator}
         inputs |= self.generate.model_dump(include={"shard_size", "batch_size"})
         plugins = plugins_of(*engine_of(self.generator).parts(self.generator))
@@ -137,7 +140,9 @@ class Generate(ImageStep):
 
     @cached_property
     def folder(self) -> Path:
-        word = self.generate.prompts.strategy if self.generator.reads_text else self.generator.mode
+        word: str = self.generator.mode
+        if self.generator.reads_text:
+            word = self.generate.prompts.strategy
         return artifact_folder(self.context.out / "generated", f"{word}-{self.generate.per_class}", self.inputs)
 
     @property
@@ -177,7 +182,10 @@ class Generate(ImageStep):
             return {REAL} if self.generator.reads_images else set()
         if self.trained.learned == "train":
             return {REAL}
-        withheld = {RETRIEVED_WITHHELD} if self.trained.learned == "pool+withheld" else set()
+        if self.trained.learned == "pool+withheld":
+            withheld = {RETRIEVED_WITHHELD}
+        else:
+            withheld = set()
         return {REAL, RETRIEVED_ALL} | withheld
 
     @property

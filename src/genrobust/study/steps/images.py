@@ -116,7 +116,9 @@ class MixedImages:
     @property
     def name(self) -> str:
         """The name of the images: of the source, and of its cells if not all are meant."""
-        return self.part.source if self.part.cells == "all" else f"{self.part.source}, {self.part.cells} cells"
+        if self.part.cells == "all":
+            return self.part.source
+        return f"{self.part.source}, {self.part.cells} cells"
 
     @property
     def inputs(self) -> list[Any]:

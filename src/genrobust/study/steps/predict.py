@@ -127,7 +127,9 @@ class Predict(PredictStep):
         unlabeled = self.context.data.unlabeled
         if self.only:
             return {self.only: unlabeled[self.only]}
-        return self.context.test_sets | unlabeled if self.of_arm else self.context.test_sets
+        if self.of_arm:
+            return self.context.test_sets | unlabeled
+        return self.context.test_sets
 
     def is_made(self) -> bool:
         """Return whether all predictions are made."""

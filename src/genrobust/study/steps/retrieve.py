@@ -77,7 +77,9 @@ class Retrieve(ExistingImages):
     @property
     def class_counts(self) -> np.ndarray:
         wanted = self.first.class_counts
-        return wanted if self._per_class is None else np.minimum(wanted, self._per_class)
+        if self._per_class is None:
+            return wanted
+        return np.minimum(wanted, self._per_class)
 
     def needs(self) -> tuple[Step, ...]:
         return (self.first,)
@@ -89,7 +91,9 @@ class Retrieve(ExistingImages):
     def _targets(self) -> ImageSet:
         """The images that retrieved ones are matched to, which are made already."""
         images = self.first.open()
-        return images if self._per_class is None else Subset(images, prefix(images, self._per_class))
+        if self._per_class is None:
+            return images
+        return Subset(images, prefix(images, self._per_class))
 
     def open_made(self) -> ImageSet:
         if self._takes_all:

@@ -77,7 +77,9 @@ class Seen:
 def seen_by_spec(spec: str) -> Seen:
     """Return what the classifier `spec` trained on, by the record next to its weights."""
     record = find_training_images(spec)
-    return Seen(unknown=(spec,)) if record is None else Seen(recorded=(record,))
+    if record is None:
+        return Seen(unknown=(spec,))
+    return Seen(recorded=(record,))
 
 
 def seen_by_run(step: ClassifierStep) -> Seen:
@@ -109,7 +111,9 @@ def seen_before(step: ClassifierStep) -> Seen:
     if step.origin is not None:
         return seen_before(step.origin)
     train = step.run.train
-    return seen_by_spec(train.init) if train.is_pretrained else Seen()
+    if train.is_pretrained:
+        return seen_by_spec(train.init)
+    return Seen()
 
 
 def describe_starts_seen(context: Context) -> Iterator[str]:
@@ -138,7 +142,9 @@ def _recorded_copies(
         if contents is not None:
             for place in np.flatnonzero(np.isin(hashes, shorten(contents))).tolist():
                 originals.setdefault(place, test)
-    return Copies(source, originals, len(hashes), left_out=False, learned=True) if originals else None
+    if originals:
+        return Copies(source, originals, len(hashes), left_out=False, learned=True)
+    return None
 
 
 def _no_near_copies(images: ImageSet, tests: Mapping[str, ImageSet]) -> None:

@@ -70,7 +70,9 @@ class Train(ClassifierStep):
     @property
     def _heading(self) -> tuple[str, str]:
         """The name of its arm, or of the baseline models, and the noun of their number."""
-        return ("baselines", "models") if self.run.baseline else (self.run.of, "seeds")
+        if self.run.baseline:
+            return ("baselines", "models")
+        return (self.run.of, "seeds")
 
     @property
     def row(self) -> str:
@@ -78,7 +80,9 @@ class Train(ClassifierStep):
 
     def row_of(self, steps: int) -> str:
         name, noun = self._heading
-        return f"{name}, {steps:,} {noun}" if steps > 1 else self.run.name
+        if steps > 1:
+            return f"{name}, {steps:,} {noun}"
+        return self.run.name
 
     def needs(self) -> tuple[Step, ...]:
         origin = () if self.origin is None else (self.origin,)
@@ -97,7 +101,10 @@ class Train(ClassifierStep):
         is_made = self.is_made()
         counts_images = train.epochs is not None or train.probes == "only"
         steps = train.steps_for(self._count_images() if counts_images else 0)
-        probed = self._count_images() + len(self.context.data.val) if train.probes == "first" else 0
+        if train.probes == "first":
+            probed = self._count_images() + len(self.context.data.val)
+        else:
+            probed = 0
         return [
             Item(
                 key=self.run.seed,
@@ -132,7 +139,10 @@ class Train(ClassifierStep):
     def network_key(self) -> tuple[object, ...]:
         """Everything that decides the network of the first step, except the seed."""
         initial = self.open_initial()
-        start = None if initial is None else initial.identity(self.context.data.labels)
+        if initial is None:
+            start = None
+        else:
+            start = initial.identity(self.context.data.labels)
         return start, self.run.train.image_size, self.run.train.method
 
     def make_initial(self) -> list[str]:

@@ -32,7 +32,9 @@ class TrainGenerator(Step):
 
     @property
     def stage(self) -> str:
-        return "finetune" if isinstance(self.config, FinetuneConfig) else self.config.noun
+        if isinstance(self.config, FinetuneConfig):
+            return "finetune"
+        return self.config.noun
 
     @property
     def title(self) -> str:  # type: ignore[override]
@@ -87,7 +89,9 @@ class TrainGenerator(Step):
     def styles(self) -> tuple[str, ...]:
         from genrobust.generate import styles_of
 
-        return styles_of(self.images) if isinstance(self.config, ClassModelConfig) else ()
+        if isinstance(self.config, ClassModelConfig):
+            return styles_of(self.images)
+        return ()
 
     @cached_property
     def objective(self) -> Finetune | ClassModel:

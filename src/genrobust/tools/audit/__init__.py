@@ -70,23 +70,20 @@ def audit(
     # Import late: options are checked before torch is loaded.
     from genrobust.classifiers import Feed
     from genrobust.core import find_clip, resolve_device
-    from genrobust.data import audit_folder, require_no_images, require_outside
+    from genrobust.data import require_no_images, require_outside
     from genrobust.store import local_folder
     from genrobust.study import Census, open_kept_parts, open_sets, recipe_and_name
     from genrobust.tools.audit.measuring import Measuring
     from genrobust.tools.audit.page import Leaks, audit_verdict, write_audit_page
 
     recipe, name = recipe_and_name(dataset)
-    called = dataset if recipe else Path(dataset).resolve().name
-    if recipe:
-        out = out or Path(f"audit-{studies.label(dataset)}")
-    folder = out or audit_folder(Path(dataset))
     clip_folder = None if clip is None else find_clip(clip)
     torch_device = resolve_device(device or "auto")
     images = dataset
     if name:
         against = against or recipe
         images = str(studies.folder(dataset))
+    folder = out or _default_folder(studies, dataset)
     require_outside({"DATASET": Path(images)}, [folder])
     require_no_images(folder)
 
@@ -94,20 +91,24 @@ def audit(
     find_broken = {} if census is None else {"find_broken": census.broken}
     sets = open_sets(images, against, tests, wild, studies.recipe, **find_broken)
     allowed = allow_leaks or []
-    for unknown in allowed:
-        if unknown not in sets.tests:
-            known = ", ".join(sets.tests) or "none"
-            raise UserError(f"--allow-leaks {unknown}: no such test set; there are {known}")
+    _require_tests(allowed, sets)
     parts = open_kept_parts(folder, torch_device, Measuring)
     # The classifier may have to be trained first.
-    judge = None if classifier is None else open_named(studies, classifier, labels)
+    if classifier is None:
+        judge = None
+    else:
+        judge = open_named(studies, classifier, labels)
     done = Measuring(sets, judge, clip_folder, Feed(batch_size, torch_device), parts, census).run()
     if recipe and studies.recipe(recipe).filter_of(name) is not None:
         done.left_out.append(f"The filter of {dataset} is not applied: this is about every image.")
 
-    learned = _learned(studies, recipe, sets) if sets.is_real and done.leaks else range(done.n)
+    if sets.is_real and done.leaks:
+        learned = _learned(studies, recipe, sets)
+    else:
+        learned = list(range(done.n))
     errors = {name: copies for name, copies in done.leaks_in(learned).items() if name not in allowed}
     leaks = Leaks(errors, allowed)
+    called = dataset if recipe else Path(dataset).resolve().name
     files = write_audit_page(done, sets, called, leaks, folder)
     parts.remove()
     tell(*audit_verdict(done, leaks), *done.left_out, *files.values())
@@ -117,6 +118,25 @@ def audit(
         raise GenrobustError(f"leaks: the dataset holds copies of test images of {where}: {then}")
     if done.leaks_in(range(done.n)).keys() - {*allowed}:
         tell("If these are copies, nothing is to do. If not, data.near_copies: keep in the recipe trains on them.")
+
+
+def _default_folder(studies: "Studies", dataset: str) -> Path:
+    """Return the folder of the page: in the current folder for a recipe, or beside a dataset."""
+    from genrobust.data import audit_folder
+    from genrobust.study import recipe_and_name
+
+    recipe, _ = recipe_and_name(dataset)
+    if recipe:
+        return Path(f"audit-{studies.label(dataset)}")
+    return audit_folder(Path(dataset))
+
+
+def _require_tests(names: list[str], sets: "AuditSets") -> None:
+    """Raise UserError if --allow-leaks names a test set that is not searched."""
+    for name in names:
+        if name not in sets.tests:
+            known = ", ".join(sets.tests) or "none"
+            raise UserError(f"--allow-leaks {name}: no such test set; there are {known}")
 
 
 def _parse_tests(texts: list[str]) -> dict[str, Path]:

@@ -131,7 +131,10 @@ class Measuring:
         dataset = self.sets.dataset
         check_not_empty(dataset)
         # Check the classes of the classifier before the work.
-        columns = [] if self.classifier is None else self.classifier.columns(self.sets.labels)
+        if self.classifier is None:
+            columns = []
+        else:
+            columns = self.classifier.columns(self.sets.labels)
         per_class = np.bincount(dataset.labels, minlength=len(self.sets.labels)).tolist()
         audit = Audit(len(dataset), per_class, left_out=list(self._left_out()))
         self._find_copies(audit)

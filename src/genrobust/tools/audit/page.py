@@ -53,7 +53,9 @@ class Leaks:
         """Return the words before the name of a test set with copies."""
         if test in self.errors:
             return "Leaked from"
-        return "Leaked, allowed," if test in self.allowed else "Left out by genrobust run as copies of"
+        if test in self.allowed:
+            return "Leaked, allowed,"
+        return "Left out by genrobust run as copies of"
 
 
 def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: Leaks, folder: Path) -> dict[str, Path]:

@@ -133,7 +133,10 @@ class _Side:
 
     def accuracy(self, rng: np.random.Generator, style: str | None = None) -> Measured:
         """Return the accuracies on all images, or on the images of a style."""
-        members = np.ones(len(self.labels), dtype=bool) if style is None else self.styles == style
+        if style is None:
+            members = np.ones(len(self.labels), dtype=bool)
+        else:
+            members = self.styles == style
         groups = Groups.of(self._groups, members)
         return measure_accuracy(self.right[None, :, members], self.classes, self._bootstrap, rng, groups)
 
@@ -258,7 +261,9 @@ def _are_constant(measured: Measured, rows: slice) -> bool:
 def _checkpoint_score(measured: Measured, checkpoint: int) -> Score:
     """Return the score of one checkpoint. Its method says over which styles it is a mean."""
     score = measured.checkpoint_score(0, checkpoint)
-    return replace(score, method=f"{measured.label}; {score.method}") if measured.label else score
+    if measured.label:
+        return replace(score, method=f"{measured.label}; {score.method}")
+    return score
 
 
 def _drop_beyond_first(drops: Measured, model: Checkpoints, first: Checkpoints) -> Score:

@@ -115,7 +115,10 @@ def _write_card(folder: Path, form: ClassifierFormat, info: CheckpointInfo, orig
     training = {**(info.training.get("config") or {}), **info.training}
     init = str(training.get("init") or "")
     study = _read_study(origin, training)
-    scores = [] if study is None else list(_scores(study["summary"], origin.arm, training["seed"]))
+    if study is None:
+        scores = []
+    else:
+        scores = list(_scores(study["summary"], origin.arm, training["seed"]))
     measured = []
     for test, top1, _ in scores:
         measured.append(EvalResult("image-classification", slug(test), test, "accuracy", round(top1.value, 2)))

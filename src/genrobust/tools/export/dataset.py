@@ -38,7 +38,10 @@ def export_dataset(studies: Studies, what: str, form: Format, out: Path, license
     shards = ShardDataset(studies.folder(what) or Path(what))
     rule = studies.filter_of(what)
     filtered = None if rule is None else read_filter(rule)
-    indices = np.arange(len(shards)) if filtered is None else kept_indices(shards, filtered)
+    if filtered is None:
+        indices = np.arange(len(shards))
+    else:
+        indices = kept_indices(shards, filtered)
     content = _read_content(shards, indices)
     manifest = {key: value for key, value in shards.about.items() if key not in ("class_ids", NAMES)}
     _, name = recipe_and_name(what)

@@ -68,6 +68,15 @@ class Wishes:
     own_generator: bool = False
 
 
+class GeneratedImages(NamedTuple):
+    """The generated images of a study."""
+
+    is_used: bool  # by its arms
+    per_class: int
+    added: int  # to the training images
+    own_steps: int  # of a generator of one's own
+
+
 def propose_length(pace: Pace, real: int, largest: int, size: int, seconds: float) -> dict[str, int]:
     """Propose the batch size and steps of a training.
 
@@ -91,48 +100,38 @@ def propose(images: UserImages, wishes: Wishes) -> dict[str, Any]:
         UserError: There is no such network, no readable image, or an own generator has no images of other styles.
     """
     data = images.data
-    own = wishes.own_generator
-    if own and data.retrieval is None:
+    if wishes.own_generator and data.retrieval is None:
         raise UserError("--own-generator: a generator learns other styles from labeled images of them: add --retrieved")
     gpu = available_devices()[0] != "cpu"
-    counts = images.counts(data.train)
     side, colored = _look(data.train)
     photographs = colored and side >= PHOTOGRAPH
     start = choose_start(wishes.pretrained, photographs, gpu, images.class_names)
     network = start.network
-
-    pool = [counts]
-    if own and data.retrieval is not None:
-        pool.append(images.counts(data.retrieval))
-    per_class = _propose_per_class(pool)
-    with_generated = gpu or wishes.server is not None or own or data.generated is not None
-    added = 0 if data.retrieval is None else len(data.retrieval)
-    if data.generated is not None:
-        added = max(added, len(data.generated))
-    elif with_generated:
-        added = max(added, per_class * len(counts))
-    largest = len(data.train) + added
-
-    sizes = {shift: len(data.tests[shift]) for shift in data.shifts}
-    has_line = network is None and bool(sizes) and len(data.tests[data.clean]) >= LEAST_CLEAN
+    generated = _propose_generated(images, wishes, gpu)
+    counts = images.counts(data.train)
+    largest = len(data.train) + max(generated.added, 0 if data.retrieval is None else len(data.retrieval))
+    shift_sizes = {shift: len(data.tests[shift]) for shift in data.shifts}
+    has_line = network is None and bool(shift_sizes) and len(data.tests[data.clean]) >= LEAST_CLEAN
     grid = GRID if has_line else 0
-    arms = 2 + photographs + 2 * with_generated + (data.retrieval is not None) + bool(data.unlabeled)
-    arms += network is not None  # the linear probe
-    trainings = SEEDS * arms + grid
-    size = max(32, min(side, LARGEST[gpu]) // 32 * 32) if network is None else _tuned_size(network, gpu)
+    trainings = SEEDS * _count_arms(data, photographs, generated.is_used, network is not None) + grid
+    if network is None:
+        pace = SCRATCH
+        size = max(32, min(side, LARGEST[gpu]) // 32 * 32)
+    else:
+        pace = TUNED
+        size = _tuned_size(network, gpu)
     seconds = math.inf if gpu else STUDY_SECONDS * cores() / trainings
-    pace = SCRATCH if network is None else TUNED
     return {
-        "own": own,
+        "own": wishes.own_generator,
         "server": wishes.server,
         "gpu": gpu,
         "cores": cores(),
         "side": side,
         "photographs": photographs,
         "start": start.line,
-        "with_generated": with_generated,
-        "own_steps": _propose_own_steps(pool),
-        "per_class": per_class,
+        "with_generated": generated.is_used,
+        "own_steps": generated.own_steps,
+        "per_class": generated.per_class,
         "pseudo_labels": _propose_pseudo_labels(data),
         "largest": largest,
         "size": size,
@@ -142,16 +141,38 @@ def propose(images: UserImages, wishes: Wishes) -> dict[str, Any]:
         "knows_classes": network is not None and _knows(network, images),
         "trainings": trainings,
         "balance": counts.max() >= IMBALANCED * counts.min(),
-        "chosen_by": None if data.shifted_val is not None else _choosing_shift(sizes),
-        "min_images": LEAST_SHIFT if max(sizes.values(), default=LEAST_SHIFT) >= LEAST_SHIFT else 1,
+        "chosen_by": None if data.shifted_val is not None else _choosing_shift(shift_sizes),
+        "min_images": LEAST_SHIFT if max(shift_sizes.values(), default=LEAST_SHIFT) >= LEAST_SHIFT else 1,
         "grid": grid,
     }
 
 
-def _propose_per_class(pool: list[np.ndarray]) -> int:
-    """Return as many generated images as the median class has real ones."""
+def _propose_generated(images: UserImages, wishes: Wishes, gpu: bool) -> GeneratedImages:
+    """Propose the generated images of the study."""
+    data = images.data
+    pool = [images.counts(data.train)]
+    if wishes.own_generator and data.retrieval is not None:
+        pool.append(images.counts(data.retrieval))
+    # As many as the median class has real ones.
     medians = sum(float(np.median(counts)) for counts in pool)
-    return min(MOST_PER_CLASS, max(LEAST_PER_CLASS, round(medians)))
+    per_class = min(MOST_PER_CLASS, max(LEAST_PER_CLASS, round(medians)))
+    learned = sum(int(counts.sum()) for counts in pool)
+    least, most = OWN_STEPS
+    own_steps = min(most, max(least, math.ceil(OWN_PASSES * learned / (100 * OWN_BATCH)) * 100))
+    is_used = gpu or wishes.server is not None or wishes.own_generator or data.generated is not None
+    if data.generated is not None:
+        added = len(data.generated)
+    elif is_used:
+        added = per_class * len(data.labels)
+    else:
+        added = 0
+    return GeneratedImages(is_used, per_class, added, own_steps)
+
+
+def _count_arms(data: StudyData, photographs: bool, with_generated: bool, pretrained: bool) -> int:
+    """Count the arms of the template: real and RandAugment, and those that depend on the images."""
+    others = [photographs, with_generated, with_generated, data.retrieval is not None, bool(data.unlabeled), pretrained]
+    return 2 + sum(others)
 
 
 def _propose_pseudo_labels(data: StudyData) -> dict[str, int]:
@@ -162,13 +183,6 @@ def _propose_pseudo_labels(data: StudyData) -> dict[str, int]:
     """
     classes = len(data.labels)
     return {name: max(1, round(len(images) / classes / 4)) for name, images in data.unlabeled.items()}
-
-
-def _propose_own_steps(pool: list[np.ndarray]) -> int:
-    images = sum(int(counts.sum()) for counts in pool)
-    least, most = OWN_STEPS
-    steps = math.ceil(OWN_PASSES * images / (100 * OWN_BATCH)) * 100
-    return min(most, max(least, steps))
 
 
 def _tuned_size(network: Initial, gpu: bool) -> int:

@@ -117,7 +117,10 @@ def _check(recipe: Path, out: Path) -> tuple[list[str], list[str]]:
 def _describe_sets(images: UserImages, values: Mapping[str, Any]) -> Iterator[str]:
     """Describe the sets that the user named, one line each; all shifts on one line."""
     data = images.data
-    held_out = "" if "val" in images.section else f"; {len(data.val):,} more held out for validation"
+    if "val" in images.section:
+        held_out = ""
+    else:
+        held_out = f"; {len(data.val):,} more held out for validation"
     yield f"train: {images.words(data.train)}{held_out}"
     yield f"test: {images.words(data.tests[data.clean])}"
     shifts = []

@@ -77,7 +77,9 @@ class UserImages:
         """Name the classes without an image in a set, after `before`. Empty if there are none."""
         counts = self.counts(images)
         missing = [name for name, number in zip(self.data.labels.label_names, counts, strict=True) if not number]
-        return f"{before}lacks {some_of(missing, NAMED)}" if missing else ""
+        if missing:
+            return f"{before}lacks {some_of(missing, NAMED)}"
+        return ""
 
 
 def load_user_images(

@@ -18,7 +18,10 @@ def write_csv(model: OpenClassifier, answers: Iterable[Answer], top: int, write:
     """
     names = class_names(model)
     has_names = names != list(model.classes)
-    fields = ["class", "name", "probability"] if has_names else ["class", "probability"]
+    if has_names:
+        fields = ["class", "name", "probability"]
+    else:
+        fields = ["class", "probability"]
     ranks = range(1, min(top, len(names)) + 1)
     columns = [f"{field}_{rank}" for rank in ranks for field in fields]
     write(csv_line(["path", *columns, "error"]).encode())

@@ -37,7 +37,10 @@ def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0) -> None:
 
     def opened(address: str) -> None:
         tell(address)
-        saved = ", and each decision is saved at once" if isinstance(images, ShardDataset) else ""
+        if isinstance(images, ShardDataset):
+            saved = ", and each decision is saved at once"
+        else:
+            saved = ""
         say(f"open this address in a browser; Ctrl-C ends{saved}")
 
     own_audit = Path(f"audit-{studies.label(dataset)}") if recipe else None
@@ -48,7 +51,10 @@ def view(studies: "Studies", dataset: DatasetSpec, port: Port = 0) -> None:
     review = review_of(images)
     tell(f"{count(len(review.rejected), 'image')} rejected, {len(review.accepted):,} accepted: {review.file}")
     if review.rejected:
-        cleaned = name if recipe and name in studies.recipe(recipe).datasets else "cleaned"
+        if recipe and name in studies.recipe(recipe).datasets:
+            cleaned = name
+        else:
+            cleaned = "cleaned"
         tell("to leave out the rejected images, write this into the recipe, and mix the dataset in an arm:")
         tell(_filter_yaml(cleaned, review.file, Path(recipe).parent))
 
@@ -83,6 +89,9 @@ def _filter_yaml(dataset: str, review: Path, folder: Path) -> str:
     """Return the lines of a recipe in `folder` that leave the rejected images out of its `dataset`."""
     import yaml
 
-    file = str(review) if review.is_absolute() else os.path.relpath(review, folder)
+    if review.is_absolute():
+        file = str(review)
+    else:
+        file = os.path.relpath(review, folder)
     datasets = {dataset: {"filter": {"by": "list", "file": file}}}
     return yaml.safe_dump({"datasets": datasets}, allow_unicode=True, width=inf, default_flow_style=None).rstrip()

@@ -95,7 +95,10 @@ class Viewer:
         images = self.images
         review = None if self.shards is None else review_of(self.shards)
         # reasons by key, "" for an accepted image
-        decisions = {} if review is None else dict.fromkeys(review.accepted, "") | review.rejected
+        if review is None:
+            decisions = {}
+        else:
+            decisions = dict.fromkeys(review.accepted, "") | review.rejected
         chosen = np.ones(len(images), dtype=bool)
         name = _choice(query, "class", self._names)
         if name:
@@ -150,7 +153,10 @@ class Viewer:
         """Return the indices of all images in the order `sort`, "" for the order of the set."""
         if not sort:
             return np.arange(len(self.images))
-        values = self.images.labels if sort == CLASS else self._scores[sort.removeprefix("-")]
+        if sort == CLASS:
+            values = self.images.labels
+        else:
+            values = self._scores[sort.removeprefix("-")]
         return np.argsort(-values if sort.startswith("-") else values, kind="stable")
 
     def _describe(self, index: int, decisions: Mapping[str, str]) -> dict[str, Any]:
