@@ -192,7 +192,10 @@ def record(summary, picture) -> StudyRecord:
             BaselineModel(f"m{i}", t, 50.0 + 5 * i, 30.0 + 5 * i) for t in ("solid", "emoji") for i in range(8)
         ),
         class_names=CLASSES,
-        missed=(MissedPicture(picture().data, "solid", "camera", "crane bird (75 %)", "solid-7"),),
+        missed=(
+            MissedPicture(picture().data, "solid", "camera", "crane bird (75 %)", "solid-7"),
+            MissedPicture(picture().data, "emoji", "camera", "crane bird (99 %)", "emoji-3", "generated"),
+        ),
     )
 
 

@@ -121,6 +121,14 @@ def test_pictures_lie_by_class_and_origin_and_many_classes_are_folded(record, pi
     assert "2 more classes" in many and many.count('<article class="class"') == OPEN_CLASSES + 2
 
 
+def test_mistakes_of_an_arm_are_folded_below_those_of_all(record):
+    section = ReportView(record).sections["missed"]
+    assert [test for test, _, _ in section.values["of_all"]] == ["solid"]
+    of_all, of_arm = html(ReportView(record)).split("<summary>generated: its most confident mistakes</summary>")
+    assert "75\N{NO-BREAK SPACE}%" in of_all and "99\N{NO-BREAK SPACE}%" not in of_all
+    assert "99\N{NO-BREAK SPACE}%" in of_arm and "75\N{NO-BREAK SPACE}%" not in of_arm
+
+
 def test_any_two_arms_are_a_matrix_of_three_or_more(record):
     view = ReportView(record)
     (matrix,) = view.sections["pairs"].tables

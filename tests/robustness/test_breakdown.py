@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from genrobust.core import ALL_SHIFTS, MEAN_OF_SHIFTS
-from genrobust.robustness import Comparison, summarize
+from genrobust.robustness import Comparison, confident_mistakes, summarize
 from genrobust.robustness.breakdown import CONFUSED_PAIRS, MISSED_OF_SET
 from genrobust.robustness.score_rows import COMPARED_ON_EACH
 
@@ -158,6 +158,23 @@ def test_missed_images_are_wrong_everywhere_and_their_answer_is_the_most_frequen
             assert (missed.key, missed.label) == (images.keys[missed.index], images.labels[missed.index])
             assert wrong[missed.index] and missed.said != missed.label
             assert missed.share == pytest.approx((said[:, missed.index] == missed.said).mean())
+
+
+def test_mistakes_of_a_classifier_are_its_most_confident_ones_among_the_classes_of_the_set(study):
+    predictions = study["real", 0, "emoji"]
+    own = np.array(ONLY["emoji"])
+    exponentials = np.exp(predictions.logits[:, own].astype(np.float64))
+    confidence = (exponentials / exponentials.sum(axis=1, keepdims=True)).max(axis=1)
+    said = answers(study, "real", 0, "emoji")
+    wrong = np.flatnonzero(said != predictions.labels).tolist()
+    mistakes = confident_mistakes(predictions, 5)
+    assert [mistake.index for mistake in mistakes] == sorted(wrong, key=lambda index: -confidence[index])[:5]
+    for mistake in mistakes:
+        index = mistake.index
+        expected = (predictions.keys[index], predictions.labels[index], said[index])
+        assert (mistake.key, mistake.label, mistake.said) == expected
+        assert mistake.share == pytest.approx(confidence[index], rel=1e-5)
+    assert len(confident_mistakes(predictions, 10_000)) == len(wrong) > 5
 
 
 def test_any_two_arms_are_compared_on_each_set_and_a_pair_is_there_once(study):

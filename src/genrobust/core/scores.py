@@ -114,13 +114,13 @@ class ScoreKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MissedImage:
-    """An image that every classifier of a study gets wrong.
+    """An image that every classifier of a study, or one classifier, gets wrong.
 
     Attributes:
         index: Its number in the test set.
         label: The index of its class.
-        said: The index of the class that most classifiers predict.
-        share: The share of classifiers that predict it.
+        said: The index of the class that most classifiers predict, or the one classifier.
+        share: The share of classifiers that predict it, or its probability by the one classifier.
     """
 
     test_set: str

@@ -155,11 +155,13 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class MissedPicture:
-    """An image that every classifier gets wrong.
+    """An image that every classifier gets wrong, or a classifier of one arm.
 
     Attributes:
         data: PNG or WebP bytes.
-        predicted: The class that most classifiers predict, with their share: "crane (75 %)".
+        predicted: The class that most classifiers predict, with their share: "crane (75 %)". With one arm, the class
+            that it predicts, with its confidence.
+        arm: The arm, "" for every classifier.
     """
 
     data: bytes
@@ -167,6 +169,7 @@ class MissedPicture:
     class_name: str
     predicted: str
     key: str
+    arm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +213,7 @@ class StudyRecord:
         baselines: The standard models that the lines of `summary` were fitted on.
         not_generated: The sources that are no generated dataset.
         answer: The arm or group that the recipe names for the answer, "" for none.
-        missed: Images that every classifier gets wrong, by their test set.
+        missed: Images that every classifier gets wrong, and the most confident mistakes of each arm, by test set.
         made_by: The versions that made the results, which may be older than the report.
         warnings: Facts that make the answer doubtful.
         on_cores: Whether the seconds of arms are of CPU cores.

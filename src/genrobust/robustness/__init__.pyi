@@ -11,6 +11,7 @@ from .baseline_lines import (
     fit_lines as fit_lines,
     to_scale as to_scale,
 )
+from .breakdown import confident_mistakes as confident_mistakes
 from .claim_checks import EXPLORATORY as EXPLORATORY, CheckedClaim as CheckedClaim, check_claims as check_claims
 from .comparison import Comparison as Comparison
 from .degrees_of_freedom import freedom_of_sum as freedom_of_sum, variance_of_mean as variance_of_mean

@@ -8,7 +8,8 @@ from itertools import chain
 
 import numpy as np
 
-from genrobust.core import ClassReport, Confusion, MissedImage
+from genrobust.core import ClassReport, Confusion, MissedImage, Predictions
+from genrobust.robustness.answers import Answers, own_classes, read_answers, select_inside
 from genrobust.robustness.image_groups import FEW_GROUPS
 from genrobust.robustness.study_answers import AnsweredSet
 
@@ -113,6 +114,40 @@ def missed_images(answered: AnsweredSet) -> tuple[list[MissedImage], int]:
         images.append(image)
     images.sort(key=lambda image: -image.share)
     return images[:MISSED_OF_SET], len(missed)
+
+
+def confident_mistakes(predictions: Predictions, most: int) -> list[MissedImage]:
+    """Return the images of a test set that one classifier gets wrong, the most confident ones first, at most `most`.
+
+    Their `share` is the probability of the predicted class among the classes of the test set.
+    """
+    classes = own_classes(predictions)
+    values = {"mistaken_for": _mistaken_for, "confidence": _confidence}
+    (answers,) = read_answers(predictions, [(classes, values)])
+    in_set = np.flatnonzero(select_inside(predictions, classes))
+    wrong = np.flatnonzero(answers["mistaken_for"] >= 0)
+    order = np.argsort(-answers["confidence"][wrong], kind="stable")
+    mistakes = []
+    for place in wrong[order[:most]].tolist():
+        index = int(in_set[place])
+        mistake = MissedImage(
+            test_set=predictions.test_set,
+            index=index,
+            key=predictions.keys[index],
+            label=int(predictions.labels[index]),
+            said=int(classes[answers["mistaken_for"][place]]),
+            share=float(answers["confidence"][place]),
+        )
+        mistakes.append(mistake)
+    return mistakes
+
+
+def _mistaken_for(answers: Answers) -> np.ndarray:
+    return answers.mistaken_for
+
+
+def _confidence(answers: Answers) -> np.ndarray:
+    return np.exp(answers.highest - answers.normalizer)
 
 
 def class_sizes(sets: Sequence[AnsweredSet]) -> tuple[int, ...]:

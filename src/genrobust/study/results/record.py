@@ -32,7 +32,7 @@ from genrobust.core import (
 from genrobust.data import LINE_SOURCE, ShardDataset
 from genrobust.recipe import ArmConfig, recipe_yaml
 from genrobust.report import thumbnail_bytes
-from genrobust.robustness import confidences
+from genrobust.robustness import confidences, confident_mistakes
 from genrobust.study.batch import batches_of, in_order
 from genrobust.study.plan import StudyPlan
 from genrobust.study.provenance import Makers, describe_makers
@@ -53,6 +53,8 @@ LAST_PART = 0.25
 NEARLY_ALL = 0.9
 # Images without labels that are shown of each set.
 DISPUTED = 12
+# Mistakes that are shown of each arm, over all test sets.
+MISTAKES_OF_ARM = 24
 # About 1.5 kB each, since a report is one file. If there are more pictures, classes are left out evenly.
 PICTURES = 2400
 
@@ -83,7 +85,7 @@ def record_of(plan: StudyPlan, scores: StudyScores, command: str, makers: Sequen
         curves=scores.curves,
         answer=recipe.answer or "",
         class_names=context.data.labels.names,
-        missed=tuple(_missed_pictures(context.data, scores.summary)),
+        missed=(*_missed_pictures(context.data, scores.summary), *_mistakes_of_arms(plan, scores.summary.tests)),
         made_by=describe_makers(makers),
         warnings=(*_warnings(plan, arms), *single_predictions(scores.summary, context.data.labels.names)),
         cells=tuple(cells for cells in scores.cells if cells.absent in scores.summary.subsets),
@@ -272,6 +274,24 @@ def _missed_pictures(data: StudyData, summary: Summary) -> Iterator[MissedPictur
         image = thumbnail_bytes(data.tests[missed.test_set].image(missed.index))
         predicted = f"{names[missed.said]} ({100 * missed.share:.0f} %)"
         yield MissedPicture(image, missed.test_set, names[missed.label], predicted, missed.key)
+
+
+def _mistakes_of_arms(plan: StudyPlan, tests: Sequence[str]) -> Iterator[MissedPicture]:
+    """Yield the most confident mistakes of each arm, with its first seed, as many of each test set."""
+    data = plan.context.data
+    names = data.labels.names
+    runs = [run for run in arm_runs(plan.recipe) if run.seed == plan.recipe.seeds[0]]
+    opened = open_predictions([plan.prediction(run) for run in runs])
+    most = math.ceil(MISTAKES_OF_ARM / len(tests))
+    thumbnails: dict[tuple[str, int], bytes] = {}
+    for arm, saved in zip(plan.recipe.arm_names, opened, strict=True):
+        for test in tests:
+            for mistake in confident_mistakes(saved[test], most):
+                place = (test, mistake.index)
+                if place not in thumbnails:
+                    thumbnails[place] = thumbnail_bytes(data.tests[test].image(mistake.index))
+                predicted = f"{names[mistake.said]} ({100 * mistake.share:.0f} %)"
+                yield MissedPicture(thumbnails[place], test, names[mistake.label], predicted, mistake.key, arm)
 
 
 def _disputed_pictures(plan: StudyPlan) -> Iterator[DisputedPicture]:
