@@ -82,6 +82,20 @@ def test_lp_ft_starts_from_the_probe(networks, tmp_path, kind):
         torch.testing.assert_close(tensors(tuned, "initial")[name], value)
 
 
+def test_frozen_batch_norms_keep_their_statistics_and_learn_their_weights(networks, tmp_path):
+    before = load_file(networks["resnet"] / "model.safetensors")
+    free = tensors(run(tmp_path / "free", networks["resnet"]))
+    frozen = tensors(run(tmp_path / "frozen", networks["resnet"], freeze_batch_norm=True))
+    statistics = [name for name in before if name.endswith(("running_mean", "running_var"))]
+    assert statistics
+    for name in statistics:
+        assert torch.equal(frozen[f"network.{name}"], before[name]), name
+        assert not torch.equal(free[f"network.{name}"], before[name]), name
+    weights = [name.replace("running_mean", "weight") for name in statistics if name.endswith("running_mean")]
+    for name in weights:
+        assert not torch.equal(frozen[f"network.{name}"], before[name]), name
+
+
 def test_lp_ft_shows_the_accuracy_of_the_probe_before_it_fine_tunes(networks, tmp_path):
     notes = []
     probe = run(tmp_path / "probe", networks["vit"], method="linear-probe")

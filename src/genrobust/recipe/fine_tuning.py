@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 SCRATCH, ARM = "scratch", "arm:"  # values of train.init, and how one begins
 REPLACED = ("architecture", "model_kwargs", "blur_pool")  # keys that a pretrained network replaces
-NEEDS_PRETRAINED = {"method": "full", "wise_ft": None}  # keys with the values for a training from scratch
+# Keys with the values for a training from scratch.
+NEEDS_PRETRAINED = {"method": "full", "wise_ft": None, "freeze_batch_norm": False}
 MOST_POINTS = 101  # of a curve
 
 
@@ -48,6 +49,9 @@ class FineTuning(Choice):
 
     `wise_ft` interpolates between the weights before (0) and after (1) fine-tuning (WiSE-FT: Wortsman et al., 2022).
     With one number, the arm is the network at that point. With several, the report shows the accuracy at each.
+
+    `freeze_batch_norm` keeps the means and variances of the pretrained network's batch norms, also while training, as
+    DomainBed does. Otherwise each batch has its own, so the network and its linear probe start from other features.
     """
 
     chosen_by = "method"
@@ -58,6 +62,7 @@ class FineTuning(Choice):
     init: Annotated[str, Field(min_length=1, max_length=1000)] = later_key(SCRATCH)
     method: str = later_key("full")
     wise_ft: Alphas | None = later_key(None)
+    freeze_batch_norm: bool = later_key(False)
 
     @model_validator(mode="after")
     def _check_init(self) -> FineTuning:

@@ -18,6 +18,7 @@ from genrobust.classifiers import (
     LossScaler,
     TrainingState,
     autocast,
+    batch_norms,
     checkpoint_manifest,
     claim_training,
     has_fixed_size,
@@ -191,6 +192,9 @@ class Training:
         # Augmentation and dropout depend only on the seed and the step.
         torch.manual_seed(hashed_seed(self.job.seed, "step", step))
         self.model.train()
+        if self.config.freeze_batch_norm:
+            for norm in batch_norms(self.model):
+                norm.eval()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step, self.steps, self.warmup)
 
