@@ -30,7 +30,8 @@ def missed(view: ReportView) -> ReportSection | None:
         order=80,
         label="Mistakes",
         lead="Test images that every classifier gets wrong, with the class that most of them predict and their share. "
-        "Some may be labeling errors. Below, by arm: the mistakes that it is most confident of, with its first seed.",
+        "Some may be labeling errors. Below, by arm: the mistakes that its first seed is most confident of, with this "
+        "confidence.",
         template=template_of(__file__),
         values={"of_all": of_all, "of_arms": of_arms},
     )
