@@ -1,6 +1,6 @@
 """How many labels `genrobust label` needs, and whether its intervals hold, on the labeled shifts of finished studies.
 
-    python benchmarks/labeling.py RUNS RECIPE [KEY=VALUE ...]
+    python benchmarks/labeling.py RUNS RECIPE [KEY=VALUE ...] [--orders 10] [--every 1]
 
 Each pair of arms on each shift is labeled in several random orders, with the true labels. "misses" counts the orders in
 which an interval, at any look, did not hold the true difference: at most 5 % may. "decided" counts the orders that
@@ -34,11 +34,12 @@ def outcomes(first: Predictions, second: Predictions) -> tuple[np.ndarray, np.nd
     return found, ours != theirs
 
 
-def label(order: np.ndarray, to_the_end: bool) -> tuple[int, bool]:
+def label(order: np.ndarray, every: int, to_the_end: bool) -> tuple[int, bool]:
     """Label images in an order. Return the labels until the sign was sure, and whether each interval held the truth.
 
     Args:
         order: The outcomes of the images, int [N].
+        every: Labels between two looks.
         to_the_end: Look at the intervals after the decision, too.
     """
     truth = int((order == BETTER).sum() - (order == WORSE).sum())
@@ -47,6 +48,8 @@ def label(order: np.ndarray, to_the_end: bool) -> tuple[int, bool]:
     holds = True
     for number, outcome in enumerate(order.tolist(), start=1):
         counts[outcome] += 1
+        if number % every:
+            continue
         low, high = interval_at_every_look(Labeled(counts[0], counts[1], counts[2], len(order)))
         holds = holds and low <= truth <= high
         if needed == len(order) and (low > 0 or high < 0):
@@ -62,6 +65,7 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--orders", type=int, default=10, help="random orders of each pair and shift")
+    parser.add_argument("--every", type=int, default=1, help="labels between two looks at the interval")
     options = parser.parse_args()
     study = read_study(options.runs, options.recipe, options.overrides)
     rng = np.random.default_rng(0)
@@ -74,12 +78,12 @@ def main() -> None:
         for first, second in combinations(study.arms, 2):
             found, differ = outcomes(study.predictions[first, seed, test], study.predictions[second, seed, test])
             for _ in range(options.orders):
-                needed, holds = label(rng.permutation(found[differ]), to_the_end=True)
+                needed, holds = label(rng.permutation(found[differ]), options.every, to_the_end=True)
                 misses += not holds
                 decided += needed < differ.sum()
                 orders += 1
                 differing.append(needed)
-                random.append(label(rng.permutation(found), to_the_end=False)[0])
+                random.append(label(rng.permutation(found), options.every, to_the_end=False)[0])
         ratio = np.median(np.array(random) / np.maximum(1, differing))
         rows.append(
             [
