@@ -194,4 +194,4 @@ def test_arms_of_recipes_whose_files_are_called_alike_are_models_apart():
     text = re.sub("(train|val|test|path): ([a-z]+)([,}])", r"\1: ../\2\3", Path("own.yaml").read_text())
     Path("deeper/own.yaml").write_text(text)
     named = named_models(["own.yaml:real", "deeper/own.yaml:real", "own.yaml:real again"], Studies("runs"))
-    assert [model.name for model in named] == ["own: real", "deeper/own: real", "real again"]
+    assert [model.name for model in named] == ["own.yaml: real", "deeper/own.yaml: real", "real again"]

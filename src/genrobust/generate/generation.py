@@ -204,7 +204,8 @@ class _ShardWriter:
             self._accepted += len(samples)
             self._given_up += len(batch) - len(samples)
             if self._accepted == 0 and self._given_up >= HOPELESS:
-                raise _no_image_error(self._record["generator"], self._given_up, [rejected[-1]["reason"]])
+                reasons = sorted({row["reason"] for row in rejected})
+                raise _no_image_error(self._record["generator"], self._given_up, reasons)
             advance(len(batch))
             yield from samples
 

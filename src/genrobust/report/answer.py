@@ -152,20 +152,22 @@ def _choose_arm(candidates: Sequence[ArmRecord]) -> str:
 
 
 def _mislabeled_sets(record: StudyRecord) -> Iterator[str]:
-    """Warn of test sets on which all arms are surely below guessing."""
+    """Warn of test sets on which all arms are surely below guessing, and of a clean set far below validation."""
     summary, arms = record.summary, record.arms
     for test in summary.tests:
         scores = {arm.name: summary.score("top1", arm.name, test) for arm in arms}
         is_wrong = all(is_below_guessing(score) for score in scores.values())
-        if not is_wrong and not (test == summary.clean and _is_far_below_validation(summary, arms)):
+        if test == summary.clean:
+            is_wrong = is_wrong or _is_far_below_validation(summary, arms)
+        if not is_wrong:
             continue
         best = max(arms, key=lambda arm: scores[arm.name].value)
         score = scores[best.name]
-        reached = f"{best.name}, has {number(score.value)} % ({span(score)})"
+        reached = f"{number(score.value)} % ({span(score)})"
         compared = f"{best_guess(summary, test)} ({number(most_frequent(summary, test))} %)"
         if best.val_top1 is not None:
             compared += f" and {number(best.val_top1)} % on validation images"
-        yield f"Warning: on {test}, the best arm, {reached}; compare {compared}. Perhaps {MISLABELED}."
+        yield f"Warning: on {test}, the best arm, {best.name}, has {reached}; compare {compared}. Perhaps {MISLABELED}."
 
 
 def _is_far_below_validation(summary: Summary, arms: Sequence[ArmRecord]) -> bool:

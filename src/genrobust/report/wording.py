@@ -95,7 +95,8 @@ def gain(summary: Summary, metric: str, arm: str, test_set: str = MEAN_OF_SHIFTS
 def gain_over_shifts(summary: Summary, metric: str, arm: str) -> Score | None:
     """Return the gain of `arm` on the mean of shifts, with the interval for other shifts of the same kind.
 
-    It holds the interval for these shifts: few shifts may agree by chance. None for one shift.
+    This interval contains the one for these shifts, since few shifts may agree by chance. None for one shift, or if
+    there is no such gain.
     """
     definition = find_metric(metric)
     mean = gain(summary, metric, arm)

@@ -200,19 +200,23 @@ def answer_sets(
         images[test] = replace(predictions[arms[0], seeds[0], test], logits=no_logits, test_set=test)
     classes = {test: own_classes(images_of_set) for test, images_of_set in images.items()}
     _require_comparable_classes(images, classes, clean)
-    # The name of the clean set over these classes. Shifts with the same classes share one.
+    # Shifts with the same classes share one clean set over these classes.
     clean_names: dict[bytes, str] = {}
+    clean_sets: dict[str, np.ndarray] = {}
+    paired: dict[str, str] = {}
     for test in tests:
-        name = clean if test == clean else f"{clean} on the classes of {test}"
-        clean_names.setdefault(classes[test].tobytes(), name)
-    paired = {test: clean_names[classes[test].tobytes()] for test in tests}
-    clean_sets = {name: np.frombuffer(key, dtype=np.int64) for key, name in clean_names.items()}
+        key = classes[test].tobytes()
+        if key not in clean_names:
+            clean_names[key] = clean if test == clean else f"{clean} on the classes of {test}"
+            clean_sets[clean_names[key]] = classes[test]
+        paired[test] = clean_names[key]
     checkpoints = _Checkpoints(predictions, arms, seeds)
-    sets = checkpoints.answer(images[clean], clean_sets, of_images)
-    restricted = {name: sets.pop(name) for name in list(sets) if name != clean}
+    on_clean = checkpoints.answer(images[clean], clean_sets, of_images)
+    # The clean sets over fewer classes come last.
+    sets = {clean: on_clean.pop(clean)}
     for test in tests[1:]:
         sets |= checkpoints.answer(images[test], {test: classes[test]}, of_images)
-    return sets | restricted, paired
+    return sets | on_clean, paired
 
 
 def _require_comparable_classes(

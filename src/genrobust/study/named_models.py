@@ -223,7 +223,7 @@ def _models_of(spec: str, studies: Studies, labels: Path | None) -> Iterator[Nam
     if recipe and name:
         raise UserError(f"--models {spec}: a recipe's models are called as its arms are: leave out {name}=")
     if recipe:
-        yield from _arms_of(recipe, arm_name, studies)
+        yield from _checkpoints_of(recipe, arm_name, studies)
         return
     if not model or spec.startswith("="):
         raise UserError(f"--models {spec!r}: write a classifier, or NAME=CLASSIFIER")
@@ -234,22 +234,22 @@ def _models_of(spec: str, studies: Studies, labels: Path | None) -> Iterator[Nam
     yield Named(name or file_name, file_name, model, lambda: opened, partial(seen_by_spec, model))
 
 
-def _arms_of(recipe: str, arm_name: str, studies: Studies) -> Iterator[Named]:
+def _checkpoints_of(recipe: str, arm_name: str, studies: Studies) -> Iterator[Named]:
     """Yield the runs of one arm, or of all arms of a recipe with the reference first."""
     study = studies.open(recipe)
-    recipe_name = str(Path(recipe).with_suffix(""))
     arms = [study.recipe.arm(arm_name)] if arm_name else study.recipe.arms
+    # False sorts first.
     arms = sorted(arms, key=lambda arm: arm.name != study.recipe.reference)
     runs = [run for arm in arms for run in study.runs(arm.name)]
     for run in runs:
         step = study.plan.classifier(run)
-        opens = partial(open_checkpoint, step.folder, study.recipe.evaluate)
+        open_run = partial(open_checkpoint, step.folder, study.recipe.evaluate)
         yield Named(
             run.of,
             f"seed {run.seed}",
             f"{recipe}:{run.of}",
-            opens,
+            open_run,
             partial(seen_by_run, step),
             makes=step,
-            recipe=recipe_name,
+            recipe=str(Path(recipe)),
         )

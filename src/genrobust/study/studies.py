@@ -148,7 +148,9 @@ class Studies:
         return self._make_named(recipe, lambda study: study.dataset(name))
 
     def filter_of(self, spec: str) -> Path | None:
-        """Return the folder of the recipe's filter for ``RECIPE:DATASET``, made if allowed. None if there is none.
+        """Return the folder of the filter of ``RECIPE:DATASET``, made if allowed.
+
+        None if the dataset has no filter, or if `spec` names no recipe or no dataset.
 
         Raises:
             UserError: A missing filter that may not be made.
@@ -159,11 +161,16 @@ class Studies:
         study, name = named
         if study.recipe.filter_of(name) is None:
             return None
-        filtered = study.plan.images(name)
-        # The recipe has a filter for it.
-        assert isinstance(filtered, Filter)
-        self.make([filtered])
-        return filtered.folder
+
+        def filter_step(study: Study) -> Step:
+            filtered = study.plan.images(name)
+            if not isinstance(filtered, Filter):
+                # A finished run may have set it to null.
+                raise UserError(f"{spec} has no filter")
+            return filtered
+
+        recipe, _ = recipe_and_name(spec)
+        return self._make_named(recipe, filter_step)
 
     def results(self, spec: str) -> Path | None:
         """Return the results.json of the study that ``RECIPE:ARM`` names. None if there is none."""

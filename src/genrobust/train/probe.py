@@ -136,6 +136,7 @@ class Embedder:
 
         def run_model(part: ImageSet, advance: Advance) -> Arrays:
             size = self.config.image_size
+            # The network has no last layer then, so its outputs are features.
             features = predict_logits(self.model, part, size, batch_size, self.device, self.interpolation, advance)
             return {"features": features}
 

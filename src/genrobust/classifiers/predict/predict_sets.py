@@ -95,9 +95,13 @@ def _predict_group(
     from genrobust.classifiers.predict.adapted_batch_norms import adapted_batch_norms
 
     networks: list[nn.Module] = []
-    while len(networks) < min(len(caches), MAX_CLASSIFIERS) and not (networks and _weights_fill_gpu(feed.device)):
-        networks.append(caches[len(networks)].classifier.load(feed.device))
+    for cache in caches[:MAX_CLASSIFIERS]:
+        # One network always runs.
+        if networks and _weights_fill_gpu(feed.device):
+            break
+        networks.append(cache.classifier.load(feed.device))
     caches = caches[: len(networks)]
+    # All prepare images as the first does, and their words for it include the flip.
     classifier = caches[0].classifier
     for name, images in sets.items():
         pending = [(cache, network) for cache, network in zip(caches, networks, strict=True) if name in cache.missing]

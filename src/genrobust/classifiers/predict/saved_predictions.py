@@ -88,15 +88,17 @@ def save_predictions(
     arrays = {
         "logits": np.ascontiguousarray(predictions.logits, dtype=np.float32),
         "test_set": np.array(predictions.test_set),
-        "labels": predictions.labels.astype(np.int64),
+        "labels": predictions.labels,
         "keys": np.array(predictions.keys),
         "classes": np.array(predictions.classes),
         "protocol": np.array(predictions.protocol),
     }
     if predictions.accepted is not None:
         width = max(map(len, predictions.accepted), default=0)
-        padded = [(*row, *[-1] * (width - len(row))) for row in predictions.accepted]
-        arrays["accepted"] = np.array(padded, dtype=np.int64).reshape(len(padded), width)
+        padded = np.full((len(predictions.accepted), width), -1, dtype=np.int64)
+        for row, accepted in zip(padded, predictions.accepted, strict=True):
+            row[: len(accepted)] = accepted
+        arrays["accepted"] = padded
     manifest = Manifest(PREDICTIONS, inputs or {}, {"weights": weights}, makers or {})
     with Artifact(folder).writing(manifest, FILE), replacing(folder / FILE) as file:
         np.savez(file, allow_pickle=False, **arrays)

@@ -59,13 +59,14 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     Nothing is fetched or unpickled: weights are safetensors.
     """
     torch_device = torch.device(device)
-    mean, std, interpolation = read_preparation(folder)
+    means, deviations, interpolation = read_preparation(folder)
     # transformers raises errors of any type for a foreign configuration.
     with reading(f"the CLIP in {folder}", Exception):
         model = load_network(folder).eval().to(torch_device)  # type: ignore[arg-type]  # transformers' annotations
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     require_finite(model.logit_scale.detach().exp(), f"the CLIP in {folder}", "a scale of logits")
-    mean, std = (torch.tensor(values, device=torch_device).view(3, 1, 1) for values in (mean, std))
+    mean = torch.tensor(means, device=torch_device).view(3, 1, 1)
+    std = torch.tensor(deviations, device=torch_device).view(3, 1, 1)
     return Clip(folder.resolve().name, model, tokenizer, mean, std, interpolation, torch_device)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, StrictFloat, model_validator
 
-from genrobust.core import ImageSet, StudyData, Subset, UserError, bare_name, reading, some_of
+from genrobust.core import ImageSet, StudyData, Subset, UserError, bare_name, count, reading, some_of
 from genrobust.data.classes import FolderClasses, classes_of
 from genrobust.data.data_source import DataSource
 from genrobust.data.held_out import HELD_OUT, hold_back, kept_together
@@ -138,17 +138,10 @@ class DomainSet(DataSource):
             # Classes that the study leaves out may lack images.
             wanted = {classes.match(name) for name in self.classes}
             needed = [name for label, name in enumerate(names) if label in wanted]
-        for domain, subfolder in domains.items():
-            scarce = [name for name in needed if counts[domain, name] < LEAST]
-            if scarce:
-                if len(scarce) > 1:
-                    others = f" and too few of {len(scarce) - 1} other classes"
-                else:
-                    others = ""
-                problem = f"{folder / subfolder} has {counts[domain, scarce[0]]} images of {scarce[0]}{others}"
-                then = "unpack it again, or leave it out of data.domains"
-                raise UserError(f"data.root: {problem}, and a domain needs {LEAST} of each: {then}")
-        labels = {group: (names.index(name),) for group, (_, name) in cells.items()}
+        _require_enough(folder, domains, needed, counts)
+        # `classes_of` keeps the order of `names`.
+        label_of = {name: label for label, name in enumerate(names)}
+        labels = {group: (label_of[name],) for group, (_, name) in cells.items()}
         styles = {group: domain for group, (domain, _) in cells.items()}
         images = ListedImages("images", listing, labels, styles=styles)
         if self.images is not None and self.images != len(images) and not self.domains:
@@ -188,6 +181,22 @@ class DomainSet(DataSource):
             left_out: _of_domains(images, left_out, left_out),
         }
         return StudyData(classes.labels, train, val, tests, TEST)
+
+
+def _require_enough(
+    folder: Path, domains: Mapping[str, str], classes: Sequence[str], counts: Mapping[tuple[str, str], int]
+) -> None:
+    """Raise UserError if a domain has fewer than `LEAST` images of one of `classes`."""
+    for domain, subfolder in domains.items():
+        scarce = [name for name in classes if counts[domain, name] < LEAST]
+        if not scarce:
+            continue
+        others = ""
+        if len(scarce) > 1:
+            others = f" and too few of {count(len(scarce) - 1, 'other class')}"
+        problem = f"{folder / subfolder} has {count(counts[domain, scarce[0]], 'image')} of {scarce[0]}{others}"
+        then = "unpack it again, or leave it out of data.domains"
+        raise UserError(f"data.root: {problem}, and a domain needs {LEAST} of each: {then}")
 
 
 def domains_in(folder: Path) -> list[str]:

@@ -37,20 +37,22 @@ class MacroF1(ImageMetric):
         return 100 * np.nanmean(f1, axis=1, dtype=float).T
 
 
-def _sum_by_class(counted: np.ndarray, columns: np.ndarray, classes: int, weights: np.ndarray) -> np.ndarray:
-    """Return the weights of the counted images of each checkpoint and class: [T, C, B].
+def _sum_by_class(counted: np.ndarray, class_of: np.ndarray, classes: int, weights: np.ndarray) -> np.ndarray:
+    """Sum the weights of the counted images, by checkpoint and class: [T, C, B].
 
     Args:
         counted: float32 [T, M], 1 for images that count.
-        columns: int [T, M], the class of each image.
+        class_of: int [T, M], the class of each image.
         weights: float32 [M, B], of each image in each resample.
     """
     # Loading it takes a tenth of a second.
     from scipy.sparse import csc_array
 
-    checkpoints = len(columns)
-    rows = columns + classes * np.arange(checkpoints)[:, None]
-    ends = np.arange(0, rows.size + 1, checkpoints)
+    # A sparse matrix with a row for each checkpoint and class, and a column for each image.
+    checkpoints = len(class_of)
+    rows = class_of + classes * np.arange(checkpoints)[:, None]
+    # A column has one entry for each checkpoint.
+    bounds = np.arange(0, rows.size + 1, checkpoints)
     shape = (checkpoints * classes, len(weights))
-    of_class = csc_array((counted.T.ravel(), rows.T.ravel(), ends), shape=shape)
+    of_class = csc_array((counted.T.ravel(), rows.T.ravel(), bounds), shape=shape)
     return (of_class @ weights).reshape(checkpoints, classes, -1)

@@ -40,7 +40,8 @@ class WorstGroup(ImageMetric):
             with np.errstate(invalid="ignore"):
                 accuracy = of_group @ right / of_group.sum(axis=1, keepdims=True)
             lowest = np.fmin(lowest, accuracy)
-        # 32-bit sums of all weights end a rounding error away from 0 or 1.
+        # The weights of pictures are fractions, so an accuracy of 0 or 1 may be off by a rounding error. `resample`
+        # looks for draws that are all equal.
         lowest = lowest.round(5)
         return 100 * np.where(np.isinf(lowest), np.nan, lowest)
 

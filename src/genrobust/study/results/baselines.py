@@ -25,7 +25,8 @@ def published_lines(
 ) -> tuple[dict[str, Line], list[str]]:
     """Return the published lines of `shifts`, and notes on shifts without one.
 
-    They are over ImageNet's 1,000 classes, and the `classes` of the study must be as many.
+    The lines are over ImageNet's 1,000 classes, and the `classes` of the study must be as many. Both are empty if the
+    recipe names a grid or a table, or no line is published for its data.
     """
     if settings.grid or not data.has_published_lines or settings.baselines != "shipped":
         return {}, []

@@ -93,6 +93,7 @@ def _recipe_text(studies: Studies, what: str, manifest: Mapping[str, Any], out: 
 def _read_content(shards: ShardDataset, indices: np.ndarray) -> Content:
     classes = shards.label_space()
     rows = shards.metadata(("status", "size", "key", "label", *OPTIONAL))
+    # `indices` count the images alone, in the order of the rows.
     images = rows.filter(pc.equal(rows["status"], OK)).take(indices)
     columns = {
         "key": images["key"],
@@ -101,7 +102,9 @@ def _read_content(shards: ShardDataset, indices: np.ndarray) -> Content:
         "class_name": pa.array(classes.names).take(images["label"]),
     }
     for name in OPTIONAL:
-        if set(images[name].unique().to_pylist()) - {None, ""}:
+        values = images[name].unique().to_pylist()
+        if set(values) - {None, ""}:
             columns[name] = images[name]
     split = "validation" if shards.is_val else "train"
-    return Content(shards, indices, pa.table(columns), pc.sum(images["size"]).as_py(), classes, split)
+    size = pc.sum(images["size"]).as_py()
+    return Content(shards, indices, pa.table(columns), size, classes, split)

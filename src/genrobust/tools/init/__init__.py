@@ -67,7 +67,7 @@ def init(
     from genrobust.tools.init.user_images import (
         choose_style,
         load_user_images,
-        require_no_folder_twice,
+        require_shifts_apart,
     )
 
     generators = {"--generated": generated, "--server": server, "--own-generator": own_generator}
@@ -90,7 +90,7 @@ def init(
             real, chosen = choose_style(images)
     if train is None:
         raise UserError("name your images: genrobust init IMAGES, or --train DIR and --test DIR")
-    require_no_folder_twice({"--retrieved": retrieved, "--generated": generated, "--test": test}, shift or [])
+    require_shifts_apart({"--retrieved": retrieved, "--generated": generated, "--test": test}, shift or [])
     others = {"test": test, "val": val, "generated": generated, "retrieved": retrieved}
     user_images = load_user_images(train, others, shift or [], unlabeled or [], real)
     values = propose(user_images, Wishes(pretrained, server, own_generator))

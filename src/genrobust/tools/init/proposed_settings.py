@@ -150,15 +150,17 @@ def propose(images: UserImages, wishes: Wishes) -> dict[str, Any]:
 def _propose_generated(images: UserImages, wishes: Wishes, gpu: bool) -> GeneratedImages:
     """Propose the generated images of the study."""
     data = images.data
-    pool = [images.counts(data.train)]
+    learned_counts = [images.counts(data.train)]
     if wishes.own_generator and data.retrieval is not None:
-        pool.append(images.counts(data.retrieval))
-    # As many as the median class has real ones.
-    medians = sum(float(np.median(counts)) for counts in pool)
-    per_class = min(MOST_PER_CLASS, max(LEAST_PER_CLASS, round(medians)))
-    learned = sum(int(counts.sum()) for counts in pool)
+        learned_counts.append(images.counts(data.retrieval))
+    # As many as the median class has real ones: of the training images, and of the retrieved ones if they are learned.
+    median_real = sum(float(np.median(counts)) for counts in learned_counts)
+    per_class = min(MOST_PER_CLASS, max(LEAST_PER_CLASS, round(median_real)))
+    learned = sum(int(counts.sum()) for counts in learned_counts)
+    wanted = OWN_PASSES * learned / OWN_BATCH
+    whole_hundreds = math.ceil(wanted / 100) * 100
     least, most = OWN_STEPS
-    own_steps = min(most, max(least, math.ceil(OWN_PASSES * learned / (100 * OWN_BATCH)) * 100))
+    own_steps = min(most, max(least, whole_hundreds))
     is_used = gpu or wishes.server is not None or wishes.own_generator or data.generated is not None
     if data.generated is not None:
         added = len(data.generated)

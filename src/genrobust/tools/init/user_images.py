@@ -205,10 +205,14 @@ def _add_folder(folders: dict[str, Path], option: str, text: str, named: Mapping
     folders.update(named)
 
 
-def require_no_folder_twice(places: Mapping[str, Path | None], shifts: Sequence[str]) -> None:
-    """Raise UserError if a shift is also the folder of another option."""
+def require_shifts_apart(places: Mapping[str, Path | None], shifts: Sequence[str]) -> None:
+    """Raise UserError if a shift is also one of `places`, the folders by option.
+
+    Loading refuses other sets that share a folder, in fewer words.
+    """
     options = {path.resolve(): option for option, path in places.items() if path is not None}
     for text in shifts:
+        # Loading checks the text.
         path = Path(text.partition("=")[2] or text)
         other = options.get(path.resolve())
         if other is None:
@@ -234,7 +238,7 @@ def _recognize(train: Path) -> str | None:
 
 
 def _leave_out_gaps(root: Path, real: str, section: dict[str, Any]) -> tuple[str, ...]:
-    """Leave out styles that lack most classes, then classes that a style lacks. Add to `section`, return why.
+    """Leave out styles that lack most classes of `real`, then classes that a style lacks. Add to `section`, return why.
 
     Raises:
         UserError: Fewer than two styles or classes are left.
@@ -242,16 +246,26 @@ def _leave_out_gaps(root: Path, real: str, section: dict[str, Any]) -> tuple[str
     images = _count_images(root)
     classes = sorted({name for counts in images.values() for name in counts})
     lacking = {style: [name for name in classes if counts[name] < LEAST] for style, counts in images.items()}
-    if real not in images or not any(lacking.values()):
+    # Loading says which styles there are.
+    if real not in images:
         return ()
-    poor = [style for style in images if style != real and 2 * len(lacking[style]) > len(classes)]
+    if not any(lacking.values()):
+        return ()
+    of_real = [name for name in classes if name not in lacking[real]]
+    poor = []
+    for style in images:
+        lacked = [name for name in of_real if name in lacking[style]]
+        if style != real and 2 * len(lacked) > len(of_real):
+            poor.append(style)
     styles = [style for style in images if style not in poor]
+    # Each with one of the styles that lack it.
     scarce = {name: style for style in styles for name in lacking[style]}
     kept = [name for name in classes if name not in scarce]
     if len(styles) < 2 or len(kept) < 2:
+        gaps = [f"{style} lacks {some_of(names, NAMED)}" for style, names in lacking.items() if names]
         raise UserError(
             f"--train {root}: a style needs {LEAST} images of each class, and too few classes or styles have them: "
-            + "; ".join(f"{style} lacks {some_of(names, NAMED)}" for style, names in lacking.items() if names)
+            f"{'; '.join(gaps)}"
         )
     doubts = []
     if poor:
