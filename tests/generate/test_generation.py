@@ -149,6 +149,15 @@ def test_a_hopeless_generator_is_stopped_early(tmp_path, labels, generator, chan
     assert list(contents(tmp_path)) == ["unfinished.json"]
 
 
+def test_all_reasons_of_a_hopeless_generator_are_named(tmp_path, labels, generator, config, monkeypatch):
+    """Even if the last image was refused by a safety checker."""
+    gray = np.full((64, 64, 3), 128, dtype=np.uint8)
+    monkeypatch.setattr(DiffusersEngine, "draw", lambda self, requests: [*[gray] * (len(requests) - 1), None])
+    asked = config.model_copy(update={"per_class": 1000, "shard_size": 3000, "batch_size": 50})
+    with refused("blank", "unsafe", "generator.dtype", kind=GenrobustError):
+        run(tmp_path, labels, generator, asked)
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [

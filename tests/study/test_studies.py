@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -128,6 +129,15 @@ def test_the_filter_of_a_recipe_is_applied_to_what_is_exported():
 
 
 @pytest.mark.usefixtures("own")
+def test_a_filter_of_a_finished_run_with_other_options_is_found():
+    rule = "datasets.few={filter: {by: classifier, arm: real, drop: 0.34}}"
+    arms = "arms=[{name: real, mixture: real}, {name: few, mixture: few}]"
+    genrobust("run", "own.yaml", "--set", rule, "--set", arms, "--set", "train.steps=1")
+    studies = Studies("runs", overrides=[rule, arms], allow=lambda steps: pytest.fail(str(steps)))
+    assert read_filter(studies.filter_of("own.yaml:few")).rejected
+
+
+@pytest.mark.usefixtures("own")
 def test_a_clip_judges_images_without_prompts_by_those_of_the_recipe():
     own = "datasets.varied={generator: {mode: images}, filter: {by: clip, clip: pictograms, drop: 0.34}}"
     found = []
@@ -195,3 +205,6 @@ def test_arms_of_recipes_whose_files_are_called_alike_are_models_apart():
     Path("deeper/own.yaml").write_text(text)
     named = named_models(["own.yaml:real", "deeper/own.yaml:real", "own.yaml:real again"], Studies("runs"))
     assert [model.name for model in named] == ["own.yaml: real", "deeper/own.yaml: real", "real again"]
+    shutil.copy("own.yaml", "own.yml")
+    named = named_models(["own.yaml:real", "own.yml:real"], Studies("runs"))
+    assert [model.name for model in named] == ["own.yaml: real", "own.yml: real"]

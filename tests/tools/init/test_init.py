@@ -161,6 +161,14 @@ def test_a_style_or_class_with_gaps_is_left_out(folders, styles, write_folder):
     genrobust("init", "--train", "more", "--real", "ink", "--overwrite", code=2, said="--train more")
 
 
+def test_classes_that_only_one_style_has_leave_out_this_style(folders, styles, write_folder):
+    own = {f"own {number}": "camera" for number in range(8)}
+    write_folder("more/misc", "duotone", 4, {"camera": "camera", **own})
+    said = written("--train", "more", "--real", "ink")
+    assert [line for line in said if "misc is left out" in line]
+    assert load_data(loaded().data).shifts == ("oil",)
+
+
 def test_styles_that_stand_where_classes_do_are_doubted(styles, write_folder):
     write_folder("more test/ink", "solid", 2, CLASSES)
     write_folder("more test/oil", "duotone", 2, CLASSES)
