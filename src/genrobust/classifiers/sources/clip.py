@@ -80,6 +80,11 @@ def read_preparation(folder: Path) -> tuple[Any, Any, str]:
 
 
 def load_network(folder: Path) -> CLIPModel:
+    """Load the weights of the CLIP in `folder`, in float32.
+
+    Raises:
+        ValueError: A tensor is missing, superfluous or of another shape.
+    """
     transformers.utils.logging.disable_progress_bar()
     model, loading_info = CLIPModel.from_pretrained(
         folder,

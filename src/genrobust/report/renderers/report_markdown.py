@@ -39,6 +39,7 @@ def _section(section: ReportSection, names: Mapping[str, str]) -> Iterator[str]:
 
 
 def _table(table: Table, names: Mapping[str, str]) -> str:
+    """Write a table. "" without rows."""
     if not table.rows:
         return ""
     heads = [table.head, *(_heading(column) for column in table.columns)]
@@ -47,7 +48,7 @@ def _table(table: Table, names: Mapping[str, str]) -> str:
         lines.append(["", *(escaped(column.note) for column in table.columns)])
     for name, entries in table.rows:
         shown = name if table.plain else names.get(name, name)
-        if name in table.minus and not table.plain:
+        if name in table.minus:
             shown += f" minus {table.minus[name]}"
         lines.append([escaped(shown), *(_cell(entry) for entry in entries)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

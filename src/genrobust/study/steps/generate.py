@@ -98,20 +98,21 @@ class Generate(ImageStep):
 
     @property
     def _styles(self) -> Sequence[str]:
-        """The styles that are drawn by name, without text: of the recipe, or all styles that a class model learns."""
-        styles: tuple[str, ...] | None = getattr(self.generator, "styles", None)
+        """The styles to draw in without text: those that the recipe names, or all that a class model learns."""
+        # Only generators of mode class have this key.
+        named: tuple[str, ...] | None = getattr(self.generator, "styles", None)
         if self.trained is None:
-            return styles or ()
+            return named or ()
         learned = self.trained.styles
-        if styles is None:
+        if named is None:
             return learned
-        unknown = set(styles) - set(learned)
+        unknown = set(named) - set(learned)
         if unknown:
             known = ", ".join(learned) or "none: class_model.images: pool takes the labeled images to retrieve"
             raise UserError(
                 f"generator.styles: the class model learns no style {min(unknown)!r}; those of its images are {known}"
             )
-        return styles
+        return named
 
     @property
     def real_images(self) -> ImageSet:

@@ -231,12 +231,12 @@ def _predict(
 
 def _notes(result: Benchmark, left_out: Sequence[str], preparations: set[str]) -> Iterator[str]:
     """Yield what must be known to read the metrics right."""
-    if len(result.styles) > 1:
-        alone = [style or "unknown" for style in result.styles if style not in result.by_style]
-        if not result.by_style:
-            yield "No style is known to be in both sets, so the drop may be one of style, too."
-        elif alone:
-            yield f"Styles that are not known to be in both sets are in no drop within styles: {some_of(alone)}."
+    if len(result.styles) > 1 and not result.by_style:
+        yield "No style is known to be in both sets, so the drop may be one of style, too."
+    if result.by_style:
+        unshared = [style or "unknown" for style in result.styles if style not in result.by_style]
+        if unshared:
+            yield f"Styles that are not known to be in both sets are in no drop within styles: {some_of(unshared)}."
     if left_out:
         yield f"Classes with images in one of the sets alone are left out ({len(left_out)}): {some_of(left_out)}."
     if len(preparations) > 1:
