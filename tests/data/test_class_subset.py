@@ -31,6 +31,14 @@ def test_all_sets_of_pictograms_follow(pictogram_data: StudyData) -> None:
         assert len(images) == np.isin(whole[name].labels, [pictogram_data.labels.ids.index(n) for n in NAMES]).sum()
 
 
+def test_a_shifted_validation_set_without_these_classes_is_left_out(pictogram_data: StudyData) -> None:
+    assert pictogram_data.shifted_val is not None
+    counts = np.bincount(pictogram_data.shifted_val.labels, minlength=len(pictogram_data.labels))
+    without_images = [pictogram_data.labels.ids[label] for label in np.flatnonzero(counts == 0)[:2]]
+    data = load(classes=without_images)
+    assert data.shifted_val is None and pictogram_data.shifted_val.name in " ".join(data.notices)
+
+
 def test_fewer_classes_of_a_seed_are_a_part_of_more() -> None:
     few, more, other = ({*load(classes=c).labels.ids} for c in ({"count": 5}, {"count": 9}, {"count": 5, "seed": 1}))
     assert few < more and (len(few), len(more)) == (5, 9) and other != few

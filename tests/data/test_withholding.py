@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,3 +56,10 @@ def test_a_share_is_spread_evenly_and_a_smaller_one_is_part_of_it(pictogram_data
 def test_what_withholds_none_or_too_much_is_named(pictogram_data: StudyData, cells: Any, said: str) -> None:
     with pytest.raises(UserError, match=f"data.retrieved.without.*{said}"):
         without(pictogram_data, cells)
+
+
+def test_no_share_of_cells_that_the_training_images_have_can_be_withheld(pictogram_data: StudyData) -> None:
+    known = replace(pictogram_data, retrieval=pictogram_data.train)
+    for share in (0.01, 0.5):
+        with pytest.raises(UserError, match="no class and style can be left out: of the 0 "):
+            without(known, {"share": share})

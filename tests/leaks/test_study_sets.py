@@ -64,6 +64,7 @@ def test_what_is_learned_from_holds_no_copy_of_a_test_image(key: str, data: Stud
     assert copies.example == ("own/1F", "photo/1f")
     for part in ("4 of the 7 images of own", "2 of photo", "2 of test", "2 near copies", "own/1F", "photo/1f"):
         assert part in str(copies)
+    assert "1 near copy)" in str(replace(copies, near=1))
 
 
 @pytest.mark.parametrize("key", [key for key in LEARNED if key != "shifted_val"])

@@ -29,7 +29,8 @@ PAGE_HEADERS = {
     "Cache-Control": "no-store",
 }
 NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
-FORBIDDEN = "forbidden: open the address that genrobust printed"
+ADVICE = "open the address that genrobust printed"
+FORBIDDEN = f"forbidden: {ADVICE}"
 
 
 def local_app(html: str, routes: Sequence[Route], token: str) -> Starlette:
@@ -46,8 +47,8 @@ def local_app(html: str, routes: Sequence[Route], token: str) -> Starlette:
         detail = error.detail
         # Starlette's own error has only the phrase of its number.
         if detail == HTTPStatus(error.status_code).phrase:
-            detail = f"{detail}: {request.method} {request.url.path}: {FORBIDDEN.partition(': ')[2]}"
-        return PlainTextResponse(detail, error.status_code, NO_SNIFF)
+            detail = f"{detail}: {request.method} {request.url.path}: {ADVICE}"
+        return PlainTextResponse(detail, error.status_code, {**(error.headers or {}), **NO_SNIFF})
 
     mounted = Mount(f"/{token}", routes=[Route("/", page), *routes])
     return Starlette(

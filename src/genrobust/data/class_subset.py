@@ -18,7 +18,7 @@ def of_classes(
 ) -> tuple[StudyData, FolderClasses]:
     """Return `data` and `classes` with the wanted classes only, in their order. "all" changes nothing.
 
-    A shifted test set without an image of these classes is left out, with a notice.
+    A shifted test or validation set without an image of these classes is left out, with a notice.
     """
     if wanted == "all":
         return data, classes
@@ -26,6 +26,10 @@ def of_classes(
     new_labels = np.full(len(data.labels), -1)
     new_labels[kept] = np.arange(len(kept))
     learned = {key: relabeled(images, new_labels) for key, images in data.learned.items()}
+    if data.shifted_val is not None and not len(learned["shifted_val"]):
+        data = data.noted(f"{KEY}: no image of these classes in {data.shifted_val.name}, left out")
+        data = replace(data, shifted_val=None)
+        del learned["shifted_val"]
     tests = {name: relabeled(images, new_labels) for name, images in data.tests.items()}
     labels = LabelSpace(tuple(data.labels.classes[label] for label in kept), data.labels.shared_prompts)
     required = {"train": learned["train"]}

@@ -82,6 +82,8 @@ def _choose_share(cells: Sequence[Cell], rule: CellShare, labels: LabelSpace) ->
     class_lost: Counter[int] = Counter()
     style_lost: Counter[str] = Counter()
 
+    chosen: set[Cell] = set()
+
     def is_free(cell: Cell) -> bool:
         label, style = cell
         class_keeps_one = class_lost[label] < class_cells[label] - 1
@@ -92,7 +94,11 @@ def _choose_share(cells: Sequence[Cell], rule: CellShare, labels: LabelSpace) ->
         label, style = cell
         return class_lost[label] / class_cells[label] + style_lost[style] / style_cells[style]
 
-    chosen: set[Cell] = set()
+    if not any(is_free(cell) for cell in order):
+        raise UserError(
+            f"{KEY}.cells: no class and style can be left out: of the {len(order)} that no training image has, each is "
+            "the only one of its class or of its style: write patterns CLASS/STYLE"
+        )
     for _ in range(round(rule.share * len(order))):
         free = [cell for cell in order if is_free(cell)]
         if not free:

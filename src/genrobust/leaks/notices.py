@@ -36,7 +36,8 @@ class Copies:
         if self.learned:
             others = "a test image" if count == 1 else "test images"
         sets = [f"{number:,} of {name}" for name, number in Counter(self.originals.values()).items()]
-        some_near = f"; {self.near:,} near copies" if 0 < self.near < count else ""
+        near_copies = "near copy" if self.near == 1 else "near copies"
+        some_near = f"; {self.near:,} {near_copies}" if 0 < self.near < count else ""
         then = "left out" if self.left_out else "not left out"
         if self.learned and not self.left_out:
             then += ": accuracies on these sets are too high"

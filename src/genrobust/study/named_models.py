@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
-from operator import attrgetter
 from pathlib import Path
 
 from genrobust.classifiers import OpenClassifier, PredictedBy, open_checkpoint, open_classifier, predict_sets
@@ -74,12 +73,9 @@ def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
     for model in models:
         opened = model.open()
         same_name = classifiers.setdefault(model.name, [])
-        if model.recipe:
-            identity = attrgetter("name")
-        else:
-            identity = attrgetter("weights_hash", "preparation")
+        fields = ("name",) if model.recipe else ("weights_hash", "preparation")
         for other in same_name:
-            if identity(other) == identity(opened):
+            if all(getattr(other, field) == getattr(opened, field) for field in fields):
                 raise UserError(f"--models: {other.name} and {opened.name} are the same checkpoint of {model.name!r}")
         same_name.append(opened)
     return classifiers

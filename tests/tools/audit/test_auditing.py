@@ -231,6 +231,7 @@ def test_a_class_that_the_classifier_does_not_know_is_named(shards, icons, save_
         ("audit {}/made --out {}/made/inside", "read as a class"),
         ("audit {}/made --test nonsense", "--test nonsense"),
         ("audit {}/made --test t=none", "--test t: there is no none"),
+        ("audit {}/made --test itself={}/test", "--test itself: an audit calls another set so"),
         ("audit {}/made --against none", "--against: there is no none"),
         ("audit {}/made --trained-on none", "--trained-on: there is no none"),
         ("audit {}/made --classifier pictograms:none", "'none'"),

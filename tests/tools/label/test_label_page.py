@@ -102,6 +102,14 @@ def test_images_without_a_class_count_or_are_left_out_and_are_in_no_test_set(sit
     assert site.paths[19] not in list_csv(site.folder / "site.labels.csv").keys
 
 
+@pytest.mark.parametrize("path", ["site/\N{LEFT-TO-RIGHT MARK}a.jpg", " site/a.jpg"])
+def test_a_name_that_a_table_would_change_is_refused_and_nothing_is_written(site: Site, path: str) -> None:
+    file = LabelFile(site.folder, "site", CLASSES)
+    with pytest.raises(UserError, match="rename it"):
+        file.answer(path, "ann", CLASSES[0])
+    assert file.read() == []
+
+
 def test_two_people_label_alone_and_only_what_they_agree_on_is_a_label(site: Site) -> None:
     ann, bob = site.client("ann"), site.client("bob")
     answer(ann, 0, "cat")

@@ -66,7 +66,7 @@ class Edit(Mode):
                 raise UserError(f"generator.image_guidance_scale: a {kind} takes none: leave it out")
             self._constant["image_guidance_scale"] = config.image_guidance_scale
         if "max_area" in parameters:
-            # Otherwise it draws the nearest size that it was trained on.
+            # Otherwise it draws a megapixel in these proportions.
             self._constant |= {"max_area": self.generator.width * self.generator.height, **KEEP_SIZE}
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from genrobust.core import EstimatorErrors, UnlabeledSet, count
+from genrobust.core import EstimatorErrors, Summary, UnlabeledSet, count
 from genrobust.report.page_templates import unbroken
 from genrobust.report.report_section import ReportSection, Table, plain_table, template_of
 from genrobust.report.report_view import SECTIONS, ReportView
@@ -29,7 +29,7 @@ def unlabeled(view: ReportView) -> ReportSection | None:
     tables: list[Table] = []
     items: list[str] = []
     for each in found.sets:
-        items.append(_describe_best(each, errors[LEADING], view.summary.reference))
+        items.append(describe_best(each, errors[LEADING], view.summary))
         tables.append(_estimates_table(each, found.estimators))
         tables.append(_classes_table(view, each))
         shown = _disputed(view, each.name)
@@ -53,10 +53,12 @@ def unlabeled(view: ReportView) -> ReportSection | None:
     )
 
 
-def _describe_best(found: UnlabeledSet, errors: EstimatorErrors, reference: str) -> str:
-    """Describe the arm with the highest estimate, and how it compares with the reference."""
+def describe_best(found: UnlabeledSet, errors: EstimatorErrors, summary: Summary) -> str:
+    """Describe the arm with the highest estimate, and how it compares with its reference."""
     estimates = found.estimates[LEADING]
-    best = max(estimates, key=lambda arm: estimates[arm])
+    # Of equal estimates, take the one of the reference.
+    best = max(estimates, key=lambda arm: (estimates[arm], arm == summary.reference))
+    reference = summary.reference_of(best)
     said = f"{found.name}, {count(found.size, 'image')}: the highest estimate is {best}, {number(estimates[best])} %"
     if best == reference:
         return f"{said}."

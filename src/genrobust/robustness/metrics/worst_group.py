@@ -47,7 +47,8 @@ class WorstGroup(ImageMetric):
 
     def resample(self, values: np.ndarray, images: AnsweredSet, bootstrap: int, rng: np.random.Generator) -> Measured:
         measured = super().resample(values, images, bootstrap, rng)
-        # At 0 % and 100 %, resampling shows no spread. Replicates are then of the posterior of Jeffreys' prior.
+        # At 0 % and 100 %, resampling shows no spread. Replicates are then of the posterior of Jeffreys' prior, for the
+        # smallest group, which gives the widest interval.
         is_flat = np.nanmax(measured.draws, axis=0) == np.nanmin(measured.draws, axis=0)
         sizes = _group_sizes(images)
         n = sizes[sizes >= MIN_IMAGES].min()

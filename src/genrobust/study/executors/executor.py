@@ -79,7 +79,9 @@ def open_executor(recipe: Recipe, out: Path, kind: str | None = None, **given: o
     is_own = kind in (None, recipe.execute.executor)
     values: dict[str, object] = recipe.execute.model_dump() if is_own else {"executor": kind}
     options = {key: value for key, value in given.items() if value is not None}
-    names = [*options, *([] if is_own else ["executor"])]
+    names = list(options)
+    if not is_own:
+        names.append("executor")
     asked = " ".join(f"--{name}" for name in names)
     try:
         config = checked(ExecuteConfig, values | options, asked or "execute")

@@ -63,10 +63,14 @@ def _list_tested_cells(plan: StudyPlan, excluded: Collection[str]) -> dict[str, 
     styles.discard("")
     sets = plan.context.test_sets
     fewest = plan.recipe.evaluate.min_images
+    clean = plan.context.data.clean
     in_mean = [test for test in plan.context.shifts if test not in excluded and len(sets[test]) >= fewest]
     tests: dict[str, list[Cell]] = {}
-    for test in (plan.context.data.clean, *in_mean):
+    for test in (clean, *in_mean):
         cells = _list_cells(sets[test], test)
+        # A shift of one class is in no mean: every prediction on it is right.
+        if test != clean and len({label for label, _ in cells}) == 1:
+            continue
         if styles & {style for _, style in cells}:
             tests[test] = cells
     return tests

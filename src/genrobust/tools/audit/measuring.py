@@ -18,7 +18,16 @@ from genrobust.classifiers import (
     load_clip,
     logits_in_parts,
 )
-from genrobust.core import REAL, ImageSet, SourceQuality, check_not_empty, fair_order, progress_bar, reading_pool
+from genrobust.core import (
+    REAL,
+    ImageSet,
+    SourceQuality,
+    UserError,
+    check_not_empty,
+    fair_order,
+    progress_bar,
+    reading_pool,
+)
 from genrobust.data import (
     DISTANCE,
     NEAREST,
@@ -148,6 +157,9 @@ class Measuring:
     def _find_copies(self, audit: Audit) -> None:
         """Add the copies of the images in each set, and in the dataset itself."""
         sets, dataset = self.sets, self.sets.dataset
+        for name in (ITSELF, OF_REAL, OF_TRAINING):
+            if name in sets.tests:
+                raise UserError(f"--test {name}: an audit calls another set so: choose another name")
         searched: dict[str, ImageSet] = dict(sets.tests)
         if sets.real is not None:
             searched[OF_REAL] = sets.real

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,15 +160,16 @@ def choose_style(folder: Path) -> tuple[str | None, list[str]]:
     styles = domains_in(folder)
     if not styles:
         raise UserError(
-            f"{folder} holds no folders STYLE/CLASS with the same classes in each style. If its folders are classes, "
-            f"also name images to test on:\ngenrobust init --train {folder} --test DIR --shift DIR"
+            f"{as_written(folder)} holds no folders STYLE/CLASS with the same classes in each style. If its folders "
+            "are classes, also name images to test on:\n"
+            f"genrobust init --train {shlex.quote(as_written(folder))} --test DIR --shift DIR"
         )
     named = [style for style in styles if bare_name(style) in UNSHIFTED]
     if named:
         style = named[0]
     else:
-        counts = {style: sum(counts.values()) for style, counts in _count_images(folder).items()}
-        style = max(styles, key=lambda style: counts[style])
+        of_classes = _count_images(folder)
+        style = max(styles, key=lambda name: of_classes[name].total())
     others = some_of([other for other in styles if other != style], NAMED)
     return style, [f"trains on the style {style} (another with --real STYLE); other styles: {others}"]
 

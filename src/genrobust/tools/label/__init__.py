@@ -62,7 +62,8 @@ def label(studies: "Studies", folder: Images, between: Between, device: Device, 
         names=between,
         predicted=([answers[0][path] for path in paths], [answers[1][path] for path in paths]),
     )
-    desk = LabelDesk(compared, classes, LabelFile(place.parent, place.name, classes), by)
+    # A table has no spaces around its cells.
+    desk = LabelDesk(compared, classes, LabelFile(place.parent, place.name, classes), by.strip())
     say(f"{first} and {second} predict different classes for {len(desk.order):,} of {count(len(paths), 'image')}")
     # Report a damaged file before the page opens.
     desk.state()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from genrobust.core import UserError, csv_line, read_csv
+from genrobust.core import UserError, csv_line, escape_unprintable, read_csv
 from genrobust.store import lock, make_folder, replacing
 
 # Answers that are no class.
@@ -105,6 +106,11 @@ def _answers_by_path(answers: Sequence[Answer]) -> dict[str, dict[str, str]]:
 
 
 def _write_csv(file: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    lines = (columns, *rows)
+    for cell in chain.from_iterable(lines):
+        # It would be read as another name.
+        if escape_unprintable(cell).strip() != cell:
+            raise UserError(f"{file}: {cell!a} has unprintable characters, or spaces around it: rename it")
     with replacing(file) as stream:
-        for cells in (columns, *rows):
+        for cells in lines:
             stream.write(csv_line(cells).encode())
