@@ -48,6 +48,11 @@ class Answers:
         with np.errstate(invalid="ignore"):
             return self.highest + np.log(np.exp(self.logits - self.highest[:, None]).sum(axis=1))
 
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """The probability of the predicted class: [N]."""
+        return np.exp(self.highest - self.normalizer)
+
     def of_right(self, combine: np.ufunc) -> np.ndarray:
         """Return the logit of each image's right class, or of several right classes, joined by `combine`: [N]."""
         counts = np.count_nonzero(self.right, axis=1)

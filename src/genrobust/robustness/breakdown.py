@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import attrgetter
 
 import numpy as np
 
 from genrobust.core import ClassReport, Confusion, MissedImage, Predictions
-from genrobust.robustness.answers import Answers, own_classes, read_answers, select_inside
+from genrobust.robustness.answers import own_classes, read_answers, select_inside
 from genrobust.robustness.image_groups import FEW_GROUPS
 from genrobust.robustness.study_answers import AnsweredSet
 
@@ -122,7 +123,7 @@ def confident_mistakes(predictions: Predictions, most: int) -> list[MissedImage]
     Their `share` is the probability of the predicted class among the classes of the test set.
     """
     classes = own_classes(predictions)
-    values = {"mistaken_for": _mistaken_for, "confidence": _confidence}
+    values = {name: attrgetter(name) for name in ("mistaken_for", "confidence")}
     (answers,) = read_answers(predictions, [(classes, values)])
     in_set = np.flatnonzero(select_inside(predictions, classes))
     wrong = np.flatnonzero(answers["mistaken_for"] >= 0)
@@ -140,14 +141,6 @@ def confident_mistakes(predictions: Predictions, most: int) -> list[MissedImage]
         )
         mistakes.append(mistake)
     return mistakes
-
-
-def _mistaken_for(answers: Answers) -> np.ndarray:
-    return answers.mistaken_for
-
-
-def _confidence(answers: Answers) -> np.ndarray:
-    return np.exp(answers.highest - answers.normalizer)
 
 
 def class_sizes(sets: Sequence[AnsweredSet]) -> tuple[int, ...]:

@@ -164,7 +164,7 @@ def _renamed(*names: str) -> Callable[[Path], None]:
 
 
 MISTAKES: list[tuple[Callable[[Path], object], dict[str, Any], str]] = [
-    (_without("cartoon/bell", "cartoon/airplane"), {}, r"0 images of airplane and too few of 1 other"),
+    (_without("cartoon/bell", "cartoon/airplane"), {}, r"0 images of airplane and too few of 1 other class,"),
     (_without("sketch"), {}, r"root lacks the domain sketch and holds art_painting, cartoon, photo: .*data.domains"),
     (_renamed("a", "b", "c", "d"), {}, r"root lacks the domain photo and holds a, b, c, d: name the folder"),
     (lambda root: None, {"domains": ["photo", "sketches"]}, r"data.domains: no domain 'sketches'; there are photo"),

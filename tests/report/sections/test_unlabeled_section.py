@@ -1,4 +1,4 @@
-"""What the report says about images without labels."""
+"""The report compares estimates for images without labels."""
 
 from __future__ import annotations
 

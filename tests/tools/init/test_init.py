@@ -161,6 +161,11 @@ def test_a_style_or_class_with_gaps_is_left_out(folders, styles, write_folder):
     genrobust("init", "--train", "more", "--real", "ink", "--overwrite", code=2, said="--train more")
 
 
+def test_a_command_to_copy_quotes_a_folder_with_a_space(folders):
+    Path("train").rename("my photos")
+    genrobust("init", "my photos", code=2, said="genrobust init --train 'my photos' --test DIR")
+
+
 def test_classes_that_only_one_style_has_leave_out_this_style(folders, styles, write_folder):
     own = {f"own {number}": "camera" for number in range(8)}
     write_folder("more/misc", "duotone", 4, {"camera": "camera", **own})

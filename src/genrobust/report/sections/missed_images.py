@@ -1,4 +1,4 @@
-"""The section on images that classifiers get wrong: all of them, or those of one arm."""
+"""The section on images that all classifiers get wrong, and on the mistakes of each arm."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class ExpectedCalibrationError(ImageMetric):
     bounds = (0, 100)
 
     def of_images(self, answers: Answers) -> np.ndarray:
-        confidence = np.exp(answers.highest - answers.normalizer)
+        confidence = answers.confidence
         return np.stack([confidence, answers.correct], axis=1, dtype=np.float32)
 
     def combine(self, values: np.ndarray, images: AnsweredSet, weights: np.ndarray) -> np.ndarray:

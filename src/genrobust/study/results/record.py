@@ -19,6 +19,7 @@ from genrobust.core import (
     DisputedPicture,
     ImageSet,
     LabelSpace,
+    MissedImage,
     MissedPicture,
     Picture,
     StudyData,
@@ -272,12 +273,11 @@ def _missed_pictures(data: StudyData, summary: Summary) -> Iterator[MissedPictur
     names = data.labels.names
     for missed in summary.missed:
         image = thumbnail_bytes(data.tests[missed.test_set].image(missed.index))
-        predicted = f"{names[missed.said]} ({100 * missed.share:.0f} %)"
-        yield MissedPicture(image, missed.test_set, names[missed.label], predicted, missed.key)
+        yield _missed_picture(missed, image, names)
 
 
 def _mistakes_of_arms(plan: StudyPlan, tests: Sequence[str]) -> Iterator[MissedPicture]:
-    """Yield the most confident mistakes of each arm, with its first seed, as many of each test set."""
+    """Yield the most confident mistakes of each arm's first seed, at most as many of each test set."""
     data = plan.context.data
     names = data.labels.names
     runs = [run for run in arm_runs(plan.recipe) if run.seed == plan.recipe.seeds[0]]
@@ -290,8 +290,12 @@ def _mistakes_of_arms(plan: StudyPlan, tests: Sequence[str]) -> Iterator[MissedP
                 place = (test, mistake.index)
                 if place not in thumbnails:
                     thumbnails[place] = thumbnail_bytes(data.tests[test].image(mistake.index))
-                predicted = f"{names[mistake.said]} ({100 * mistake.share:.0f} %)"
-                yield MissedPicture(thumbnails[place], test, names[mistake.label], predicted, mistake.key, arm)
+                yield _missed_picture(mistake, thumbnails[place], names, arm)
+
+
+def _missed_picture(missed: MissedImage, image: bytes, names: Sequence[str], arm: str = "") -> MissedPicture:
+    predicted = f"{names[missed.said]} ({100 * missed.share:.0f} %)"
+    return MissedPicture(image, missed.test_set, names[missed.label], predicted, missed.key, arm)
 
 
 def _disputed_pictures(plan: StudyPlan) -> Iterator[DisputedPicture]:

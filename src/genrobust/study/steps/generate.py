@@ -98,7 +98,7 @@ class Generate(ImageStep):
 
     @property
     def _styles(self) -> Sequence[str]:
-        """The styles to draw in without text: those that the recipe names, or all that a class model learns."""
+        """The styles to draw in without text: by default all that a class model learns."""
         # Only generators of mode class have this key.
         named: tuple[str, ...] | None = getattr(self.generator, "styles", None)
         if self.trained is None:
